@@ -1,0 +1,23 @@
+// What a kernel returns instead of throwing.
+#pragma once
+
+namespace bottomup {
+
+enum class Status { ok, num_modes_out_of_range, non_finite_modes, non_finite_features };
+
+/// The status in words, for the caller's error message.
+constexpr const char *message(Status status) {
+  switch (status) {
+  case Status::ok:
+    return "ok";
+  case Status::num_modes_out_of_range:
+    return "num_modes must lie between 0 and the number of rows of modes";
+  case Status::non_finite_modes:
+    return "modes contain NaN or Inf";
+  case Status::non_finite_features:
+    return "features contain NaN or Inf";
+  }
+  return "unknown status";
+}
+
+} // namespace bottomup
