@@ -1,0 +1,141 @@
+"""Features to segments: mean shift on lines, for any model's features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bottomup_fast import ops
+from bottomup_fast.errors import InputError
+from bottomup_fast.losses import check_features
+from bottomup_fast.reference import clustering as reference
+from bottomup_fast.reference.lines import normalise
+
+
+def cluster(
+    features: Tensor,
+    bandwidth_deg: float = 45.0,
+    mask: Tensor | None = None,
+    min_support: int = reference.MIN_SUPPORT,
+) -> Tensor:
+    """Partition of the pixels by the modes of their lines (eq. 10).
+
+    Seeds are few and chosen deterministically; the result agrees with the partition that starts
+    from every pixel (`reference.exact_partition`).
+
+    Args:
+        features: (D, H, W) or (B, D, H, W) of any float dtype, length and sign.
+        bandwidth_deg: half opening angle of the window, degrees in (0, 45].
+        mask: (H, W) or (B, H, W) bool; pixels outside take no part and get label 0.
+        min_support: pixels a mode needs in its window to be kept; if none has, all pixels are one
+            segment.
+
+    Returns:
+        int32 labels of the same H, W (and B): 1..n, numbered in order of first appearance in raster
+        order; 0 outside the mask.
+
+    Raises:
+        InputError: wrong rank, dtype, device or range, NaN or Inf in the features.
+    """
+    if isinstance(features, Tensor) and features.ndim == 3:
+        unsqueezed = None if mask is None else mask.unsqueeze(0)
+        return cluster(features.unsqueeze(0), bandwidth_deg, unsqueezed, min_support)[0]
+    check_features(features)
+    _check_bandwidth(bandwidth_deg)
+    if min_support < 1:
+        raise InputError(f"min_support must be at least 1, got {min_support}")
+    expected = (features.shape[0], *features.shape[2:])
+    if mask is None:
+        mask = torch.ones(expected, dtype=torch.bool, device=features.device)
+    if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+        raise InputError(f"mask must be bool {expected}, got {mask.dtype} {tuple(mask.shape)}")
+    images = [
+        assign_pixels(image, find_modes(image, chosen, bandwidth_deg, min_support).lines, chosen)[0]
+        for image, chosen in zip(features, mask, strict=True)
+    ]
+    labels = [reference.number_by_appearance(index.flatten()).view_as(index) for index in images]
+    return torch.stack(labels) if labels else mask.int()
+
+
+def find_modes(
+    features: Tensor, mask: Tensor, bandwidth_deg: float, min_support: int
+) -> reference.Modes:
+    """Modes of the masked pixels of one (D, H, W) map."""
+    pixels = features.flatten(1).mT[mask.flatten()]
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return reference.seeded_modes(normalise(pixels.to(dtype), dim=-1), bandwidth_deg, min_support)
+
+
+def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest mode of every masked pixel of a (D, H, W) map, by the compiled op.
+
+    Returns:
+        (H, W) int32 positions, -1 outside the mask, 0 for all if there are no modes; and (H, W)
+        float32 |cos| to it, 0 outside the mask and without modes.
+    """
+    index, score = ops.assign(features.unsqueeze(0), modes.float().unsqueeze(0))
+    index, score = index[0].clamp_min(0), score[0]
+    return torch.where(mask, index, -1), torch.where(mask, score, 0)
+
+
+def mean_shift(
+    points: Tensor,
+    seeds: Tensor,
+    bandwidth_deg: float = 45.0,
+    tolerance: float | None = None,
+    max_steps: int = 200,
+) -> tuple[Tensor, Tensor]:
+    """Batched mean shift on lines (eq. 10).
+
+    Args:
+        points: (B, N, D) of any length and sign.
+        seeds: (B, S, D), likewise.
+        bandwidth_deg: half opening angle of the window, degrees in (0, 45].
+        tolerance: a seed rests when a step moves it less; 1e-6 by default, 1e-10 for float64.
+        max_steps: bound on the steps.
+
+    Returns:
+        modes (B, S, D), unit lines with their component of largest magnitude positive, and support
+        (B, S) int64, the points in each mode's window.
+
+    Raises:
+        InputError: wrong rank, shape, dtype or range, NaN or Inf.
+    """
+    for name, tensor in (("points", points), ("seeds", seeds)):
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 3:
+            raise InputError(f"{name} must be a float tensor of shape (B, count, D)")
+        if not tensor.isfinite().all():
+            raise InputError(f"{name} contain NaN or Inf")
+    if points.shape[0] != seeds.shape[0] or points.shape[2] != seeds.shape[2]:
+        raise InputError(
+            f"seeds {tuple(seeds.shape)} must have the B and D of points {tuple(points.shape)}"
+        )
+    if points.dtype != seeds.dtype or points.device != seeds.device:
+        raise InputError("seeds must have the dtype and device of points")
+    _check_bandwidth(bandwidth_deg)
+    if max_steps < 0:
+        raise InputError(f"max_steps must not be negative, got {max_steps}")
+    dtype = torch.promote_types(points.dtype, torch.float32)
+    if tolerance is None:
+        tolerance = 1e-10 if dtype == torch.float64 else 1e-6
+    modes, support = [], []
+    for image_points, image_seeds in zip(points.to(dtype), seeds.to(dtype), strict=True):
+        lines = normalise(image_points, dim=-1)
+        mode = reference.mean_shift(
+            lines,
+            normalise(image_seeds, dim=-1),
+            bandwidth_deg,
+            tolerance=tolerance,
+            max_steps=max_steps,
+        )
+        modes.append(mode.to(points.dtype))
+        support.append(reference.window_support(lines, mode, bandwidth_deg))
+    if not modes:
+        return seeds.clone(), torch.zeros(seeds.shape[:2], dtype=torch.int64)
+    return torch.stack(modes), torch.stack(support)
+
+
+def _check_bandwidth(bandwidth_deg: float) -> None:
+    # Beyond 45 degrees the step no longer ascends the objective (equations.md, section 10).
+    if not 0 < bandwidth_deg <= 45:
+        raise InputError(f"bandwidth_deg must be in (0, 45], got {bandwidth_deg}")
