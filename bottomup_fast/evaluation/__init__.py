@@ -1,0 +1,23 @@
+"""How good a partition is: the paper's measures, average precision, F1 and Table 5's figures."""
+
+from bottomup_fast.evaluation.average_precision import average_precision
+from bottomup_fast.evaluation.f1 import f1_score
+from bottomup_fast.evaluation.report import DatasetReport, format_table
+from bottomup_fast.evaluation.segments import (
+    SegmentMetrics,
+    evaluate_segments,
+    relative_improvement,
+)
+from bottomup_fast.evaluation.separation import Separation, separation
+
+__all__ = [
+    "DatasetReport",
+    "SegmentMetrics",
+    "Separation",
+    "average_precision",
+    "evaluate_segments",
+    "f1_score",
+    "format_table",
+    "relative_improvement",
+    "separation",
+]
