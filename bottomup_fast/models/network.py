@@ -1,0 +1,83 @@
+"""The network: image in, one line per pixel out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bottomup_fast.errors import InputError
+from bottomup_fast.models.decoder import Decoder
+from bottomup_fast.models.encoder import STRIDES, Encoder
+from bottomup_fast.settings import ModelSettings
+
+MULTIPLE = STRIDES[-1]
+
+
+class BottomUpNetwork(nn.Module):
+    """Encoder and decoder of equations.md's section 12.
+
+    Args:
+        backbone: timm name of the encoder.
+        width: channels of the decoder's fusion path.
+        feature_dim: D, dimensions of the pixel features.
+        foreground: add one output channel that tells annotated objects from background; only for
+            domains whose background is completely annotated.
+        position_periods: periods (pixels) of the decoder's position channels; none by default.
+        pretrained_backbone: True, or a local safetensors file.
+
+    Raises:
+        InputError: on a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        width: int,
+        feature_dim: int = 128,
+        foreground: bool = False,
+        position_periods: Sequence[float] = (),
+        pretrained_backbone: bool | str | os.PathLike[str] = False,
+    ) -> None:
+        super().__init__()
+        if feature_dim < 1:
+            raise InputError(f"feature_dim must be at least 1, got {feature_dim}")
+        if width < feature_dim:
+            raise InputError(
+                f"width ({width}) must be at least feature_dim ({feature_dim}), or features cannot "
+                "span as many orthogonal lines"
+            )
+        if any(not period > 0 for period in position_periods):
+            raise InputError("position_periods must be positive")
+        self.settings: ModelSettings | None = None
+        self.feature_dim = feature_dim
+        self.foreground = foreground
+        self.encoder = Encoder(backbone, pretrained_backbone)
+        self.decoder = Decoder(
+            self.encoder.channels, width, feature_dim, feature_dim + foreground, position_periods
+        )
+
+    def forward(self, images: Tensor, origin: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, feature_dim, H, W) features in (-1, 1).
+
+        Any H, W >= 1: the image is padded inside and the result cropped.
+        """
+        return self.forward_with_foreground(images, origin)[0]
+
+    def forward_with_foreground(
+        self, images: Tensor, origin: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features, and (B, H, W) foreground logits if the network has them."""
+        height, width = images.shape[-2:]
+        padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        padded = functional.pad(images, padding, mode="replicate") if any(padding) else images
+        # On CPUs the backward of depthwise convolutions takes ten times as long in bfloat16 as in
+        # float32; the decoder has none and gains from it.
+        with torch.autocast("cpu", enabled=False):
+            maps = self.encoder(padded)
+        output = self.decoder(maps, origin)[..., :height, :width]
+        features = torch.tanh(output[:, : self.feature_dim])
+        return features, output[:, self.feature_dim] if self.foreground else None
