@@ -1,0 +1,1 @@
+"""Images with label maps: annotation formats, synthetic scenes, transforms."""
