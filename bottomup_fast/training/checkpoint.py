@@ -1,0 +1,99 @@
+"""Checkpoints: everything a run needs to go on exactly, as safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bottomup_fast.errors import InputError
+from bottomup_fast.files import atomic_write
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: updates done.
+        best_score: best validation score so far.
+        config: JSON of the run's configuration, to refuse resuming with another.
+    """
+
+    step: int
+    best_score: float
+    config: str
+
+
+def save_checkpoint(
+    path: Path,
+    progress: Progress,
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint under a temporary name and rename it."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    with atomic_write(path) as temporary:
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()},
+            temporary,
+            metadata={"progress": json.dumps(vars(progress))},
+        )
+
+
+def load_checkpoint(
+    path: Path,
+    config: str,
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> Progress:
+    """Restore all parts in place.
+
+    Raises:
+        InputError: a file that is corrupt, not a checkpoint, or of another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a readable checkpoint ({error})") from error
+    if progress.config != config:
+        raise InputError(
+            f"{path}: of a run with another configuration; choose another output or start anew"
+        )
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    state: dict[int, dict[str, Tensor]] = {}
+    try:
+        network.load_state_dict(part("network."))
+        average.load_state_dict(part("average."))
+        for name, value in part("optimiser.").items():
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        # Moments laid out in memory as their parameters are updated by the same kernels as before.
+        for parameter, values in optimiser.state.items():
+            for key, value in values.items():
+                if value.shape == parameter.shape:
+                    values[key] = torch.empty_like(parameter).copy_(value)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: does not fit the network ({reason})") from error
+    return progress

@@ -1,0 +1,192 @@
+"""The training configuration: a YAML file, validated, unknown keys refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from bottomup_fast.data.transforms import AugmentationSettings, NotNegative
+from bottomup_fast.errors import InputError
+from bottomup_fast.models.registry import suggestion
+from bottomup_fast.settings import ModelSettings, Positive, Settings
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class FolderSource(Settings):
+    """Images of a folder in the form of `data.folder`.
+
+    Attributes:
+        path: relative paths start at the folder given by the environment variable BOTTOMUP_DATA,
+            or else at `../shared/data`.
+        split: name in its `split.txt`.
+        where: `meta.tsv` columns that must have these values.
+        background: whether unlabelled pixels are all background ("complete") or may hold objects.
+        weight: how often it is drawn, relative to the other sources.
+    """
+
+    kind: Literal["folder"]
+    path: Path
+    split: str | None = None
+    where: Mapping[str, str] = {}
+    background: Literal["unknown", "complete"] = "unknown"
+    weight: Positive = 1.0
+
+
+class ShapesSource(Settings):
+    """Procedural scenes of `data.shapes`; a "background" backdrop is known to hold no object."""
+
+    kind: Literal["shapes"]
+    size: Count = 256
+    max_shapes: Count = 40
+    backdrop: Literal["entity", "background"] = "entity"
+    weight: Positive = 1.0
+
+
+Source = Annotated[FolderSource | ShapesSource, Field(discriminator="kind")]
+
+
+class DataSettings(Settings):
+    """The stream of training batches."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    crop: Annotated[int, Field(ge=32)]
+    batch_size: Count
+    workers: Annotated[int, Field(ge=0)] = 1
+    cache_images: Annotated[int, Field(ge=0)] = 1000
+    erosion: Literal[1, 3, 5, 7, 9] = 5
+    augmentation: AugmentationSettings = AugmentationSettings()
+
+
+class LossSettings(Settings):
+    """Weights and settings of `BottomUpLoss`, and of the foreground term beside it."""
+
+    attraction_weight: NotNegative = 1.0
+    repulsion_weight: NotNegative = 1.0
+    segment_mse_weight: NotNegative = 1.0
+    contrast_weight: NotNegative = 0.125
+    segment_gradient_weight: NotNegative = 0.05
+    norm_weight: NotNegative = 0.025
+    repulsion_normaliser: Literal["entities", "pairs", "sqrt-pairs"] = "entities"
+    max_entities: Count = 128
+    target_gradient: bool = False
+    contrast_queries: Count = 256
+    contrast_negatives: Count = 512
+    foreground_weight: NotNegative = 1.0
+
+
+class OptimiserSettings(Settings):
+    """AdamW with linear warm-up, cosine decay, gradient clipping and an average of the weights.
+
+    Attributes:
+        steps: updates in all; or `epochs` over the sources' images, one of the two.
+        epochs: passes over the data.
+        learning_rate: peak, for the decoder.
+        backbone_factor: the encoder's learning rate relative to it.
+        weight_decay: on matrices and kernels only.
+        warmup_steps: updates of linear warm-up.
+        clip_norm: largest gradient norm.
+        average_decay: of the exponential moving average that is validated and exported.
+        freeze_norms: keep the statistics of batch normalisation as pretrained.
+        bfloat16: run the network under bfloat16 autocast.
+    """
+
+    steps: Count | None = None
+    epochs: Count | None = None
+    learning_rate: Positive = 1e-3
+    backbone_factor: NotNegative = 0.3
+    weight_decay: NotNegative = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
+    clip_norm: Positive = 20.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    freeze_norms: bool = True
+    bfloat16: bool = True
+
+    @model_validator(mode="after")
+    def _one_length(self) -> OptimiserSettings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class ValidationSettings(Settings):
+    """When and on what the averaged weights are measured; the best by mean F1 is kept."""
+
+    source: Source
+    every: Count = 1000
+    images: Count = 32
+    pictures: Annotated[int, Field(ge=0)] = 4
+
+
+class TrainingConfig(Settings):
+    """Everything a training run depends on."""
+
+    model: ModelSettings
+    pretrained_backbone: bool | Path = False
+    data: DataSettings
+    loss: LossSettings = LossSettings()
+    optimiser: OptimiserSettings
+    validation: ValidationSettings | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    output: Path
+    checkpoint_every: Count = 500
+
+
+def load_config(path: str | os.PathLike[str]) -> TrainingConfig:
+    """Read a YAML configuration; the name of one shipped with the package works too.
+
+    Raises:
+        InputError: missing file, bad YAML, unknown or invalid key (by its dotted name).
+    """
+    source = Path(path)
+    if not source.is_file():
+        shipped = files("bottomup_fast") / "configs" / f"{Path(path).stem}.yaml"
+        if len(source.parts) > 1 or not shipped.is_file():
+            raise InputError(f"{path}: no such configuration file")
+        source = Path(str(shipped))
+    try:
+        content: Any = yaml.safe_load(source.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a mapping of settings")
+    try:
+        return TrainingConfig.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error)}") from error
+
+
+def data_path(path: Path) -> Path:
+    """Where a relative data path of a configuration lies."""
+    return Path(os.environ.get("BOTTOMUP_DATA", "../shared/data")) / path
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    known = _fields_at(TrainingConfig, first["loc"][:-1])
+    return f"unknown setting {place!r}{suggestion(str(first['loc'][-1]), known)}"
+
+
+def _fields_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Field names of the settings class at a place of the configuration."""
+    for part in location:
+        if isinstance(part, int) or model is None:
+            continue
+        if part in ("folder", "shapes"):
+            model = FolderSource if part == "folder" else ShapesSource
+        elif part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            candidates = [annotation, *getattr(annotation, "__args__", ())]
+            model = next(
+                (c for c in candidates if isinstance(c, type) and issubclass(c, Settings)), model
+            )
+    return list(model.model_fields)
