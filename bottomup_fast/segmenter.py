@@ -1,0 +1,239 @@
+"""Image in, Segmentation out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bottomup_fast.components import fold_specks, relabel_by_appearance, split_components
+from bottomup_fast.errors import InputError
+from bottomup_fast.images import ImageSource, read_image
+from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_nearest
+from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
+from bottomup_fast.preprocessing import to_unit_range
+from bottomup_fast.refinement import Patch, refine
+from bottomup_fast.segmentation import Segmentation
+from bottomup_fast.settings import ModelSettings
+from bottomup_fast.tiling import patch_boxes
+
+_TIGHT = 0.75
+"""Stability compares a segment's window with one of this fraction of the bandwidth."""
+
+
+class Segmenter:
+    """A model ready to segment images; load once, run many.
+
+    Everything between file and segments (size, intensity, resolutions, clustering) comes with the
+    model; the arguments below override it.
+
+    Args:
+        model: name of a bundled model, a model file, or a network with settings.
+        device: "auto" (a GPU if there is one), or a torch device.
+        resolutions: longer sides (pixels, ascending) for multi-resolution inference.
+        scale: zoom of the image before the network instead.
+        keep_background: label background too, for models that tell it apart.
+        leave_outliers: label 0 for pixels whose line lies outside the window of every mode.
+        tile_size: images larger than this (pixels, after scaling) go through in tiles.
+
+    Raises:
+        InputError: unknown model, device or impossible settings.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | BottomUpNetwork = DEFAULT_MODEL,
+        device: str = "auto",
+        resolutions: Iterable[int] | None = None,
+        *,
+        scale: float | None = None,
+        keep_background: bool = False,
+        leave_outliers: bool = False,
+        tile_size: int = 1024,
+    ) -> None:
+        network = model if isinstance(model, BottomUpNetwork) else load_model(model)
+        settings = network.settings
+        if settings is None:
+            raise InputError("model: the network has no settings; load it with load_model")
+        if tile_size < 32:
+            raise InputError(f"tile_size must be at least 32, got {tile_size}")
+        self.device = _device(device)
+        network = network.to(self.device).eval()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.settings = _override(settings, resolutions, scale)
+        self.keep_background = keep_background
+        self.leave_outliers = leave_outliers
+        self.tile_size = tile_size
+
+    def segment(self, image: ImageSource) -> Segmentation:
+        """Segment one image: a path, the bytes of a file, a PIL image or an array (H, W[, 3]).
+
+        Raises:
+            InputError: what is wrong with the image.
+        """
+        pixels = read_image(image)
+        unit = to_unit_range(pixels, self.settings.preprocessing)
+        tensor = torch.from_numpy(unit).permute(2, 0, 1).to(self.device)
+        if self.settings.preprocessing.scale is not None:
+            labels, maps = self._at_scale(tensor, self.settings.preprocessing.scale)
+        else:
+            labels, maps = self._at_resolutions(tensor)
+        return self._finish(labels, maps, pixels)
+
+    def segment_batch(self, images: Iterable[ImageSource]) -> list[Segmentation]:
+        """Segment several images, each as `segment` does."""
+        return [self.segment(image) for image in images]
+
+    def _maps(self, image: Tensor) -> PixelMaps:
+        return pixel_maps(self.network, image, self.settings, self.tile_size, self.keep_background)
+
+    def _at_scale(self, image: Tensor, scale: float) -> tuple[NDArray[np.int32], PixelMaps]:
+        height, width = image.shape[1:]
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        maps = self._maps(resize(image, *size))
+        maps = _resize_maps(maps, height, width)
+        return self._pieces(maps), maps
+
+    def _at_resolutions(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
+        """Section 4.1: the smallest resolution's map, refined by patches of the larger ones."""
+        height, width = image.shape[1:]
+        longest = max(height, width)
+        base, *finer = self.settings.preprocessing.resolutions
+        maps = self._patch_maps(image, base)
+        labels = self._pieces(maps)
+        for resolution in finer:
+            size = max(1, round(longest * base / resolution))
+            boxes = patch_boxes(height, width, size, self.settings.preprocessing.patch_overlap)
+            patches = []
+            for x0, y0, x1, y1 in boxes:
+                view = image[:, y0:y1, x0:x1]
+                side = max(1, round(max(view.shape[1:]) * resolution / longest))
+                patches.append(Patch(self._pieces(self._patch_maps(view, side)), (x0, y0, x1, y1)))
+            labels = refine(labels, patches).astype(np.int32)
+        return labels, maps
+
+    def _patch_maps(self, image: Tensor, longest: int) -> PixelMaps:
+        """Maps at the image's own size, seen with a longer side of `longest`."""
+        height, width = image.shape[1:]
+        zoom = longest / max(height, width)
+        size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
+        return _resize_maps(self._maps(resize(image, *size)), height, width)
+
+    def _pieces(self, maps: PixelMaps) -> NDArray[np.int32]:
+        """Segments from modes: connected pieces if asked for, specks folded, numbered."""
+        clustering = self.settings.clustering
+        index = maps.index.cpu().numpy()
+        labels: NDArray[np.int32] = index + 1
+        if clustering.split_components:
+            labels = split_components(labels)
+        if clustering.min_area > 1:
+            labels = fold_specks(
+                labels, clustering.min_area, _line_similarity(labels, index, maps.modes)
+            )
+        return relabel_by_appearance(labels)
+
+    def _finish(
+        self, labels: NDArray[np.int32], maps: PixelMaps, pixels: NDArray[Any]
+    ) -> Segmentation:
+        """Scores; segments that score as background are dropped where the model can tell."""
+        clustering = self.settings.clustering
+        cosine = maps.cosine.cpu().numpy()
+        edge = np.cos(np.radians(clustering.bandwidth_deg))
+        if self.leave_outliers:
+            labels = relabel_by_appearance(np.where(cosine < edge, 0, labels))
+        likeness = cosine if maps.foreground is None else maps.foreground.cpu().numpy()
+        if maps.foreground is not None and not self.keep_background:
+            kept = np.concatenate(([False], _means(labels, likeness) >= clustering.min_score))
+            labels = relabel_by_appearance(np.where(kept[labels], labels, 0))
+        quality = _means(labels, cosine)
+        tight = np.cos(np.radians(_TIGHT * clustering.bandwidth_deg))
+        loose = np.maximum(_means(labels, cosine >= edge), 1e-9)
+        return Segmentation(
+            labels,
+            scores=_means(labels, likeness),
+            predicted_iou=quality,
+            stability_score=_means(labels, cosine >= tight) / loose,
+            image=pixels,
+            metadata={"model": self.settings.model_dump(mode="json")},
+        )
+
+
+def segment(image: ImageSource, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Segmentation:
+    """Segment one image with a bundled model or a model file, loaded at the first call.
+
+    Raises:
+        InputError: what is wrong with the image or the model.
+    """
+    return _cached(os.fspath(model)).segment(image)
+
+
+@lru_cache(maxsize=2)
+def _cached(model: str) -> Segmenter:
+    return Segmenter(model)
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device: {str(error).splitlines()[0]}") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device: {device} was asked for, but torch finds no GPU")
+    return chosen
+
+
+def _override(
+    settings: ModelSettings, resolutions: Iterable[int] | None, scale: float | None
+) -> ModelSettings:
+    if resolutions is None and scale is None:
+        return settings
+    if resolutions is not None and scale is not None:
+        raise InputError("resolutions and scale: give one of them")
+    change = {"resolutions": () if resolutions is None else tuple(resolutions), "scale": scale}
+    content = settings.model_dump()
+    content["preprocessing"] |= change
+    try:
+        return ModelSettings.model_validate(content)
+    except ValueError as error:
+        raise InputError(f"resolutions or scale: {change} is not possible") from error
+
+
+def _resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:
+    foreground = maps.foreground
+    return PixelMaps(
+        resize_nearest(maps.index, height, width),
+        resize_nearest(maps.cosine, height, width),
+        None if foreground is None else resize_nearest(foreground, height, width),
+        maps.modes,
+    )
+
+
+def _line_similarity(labels: NDArray[np.int32], index: NDArray[np.int32], modes: Tensor) -> Any:
+    """|cos| between the modes of two segments; background is the last resort."""
+    mode_of = np.zeros(int(labels.max()) + 1, np.int64)
+    mode_of[labels] = index
+    lines = modes.cpu().numpy()
+
+    def similarity(one: int, other: int) -> float:
+        if other == 0 or not len(lines):
+            return -1.0
+        return float(abs(lines[mode_of[one]] @ lines[mode_of[other]]))
+
+    return similarity
+
+
+def _means(labels: NDArray[np.int32], values: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean of `values` over each segment 1..n."""
+    count = int(labels.max()) + 1
+    areas = np.bincount(labels.ravel(), minlength=count)
+    totals = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
+    return totals[1:] / np.maximum(areas[1:], 1)
