@@ -57,7 +57,9 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     try:
         weights = load_file(path)
     except Exception as error:
-        raise InputError(f"pretrained backbone {path}: not a readable safetensors file ({error})") from error
+        raise InputError(
+            f"pretrained backbone {path}: not a readable safetensors file ({error})"
+        ) from error
     wanted = backbone.state_dict()
     # timm renames `stages.0` to `stages_0` and the like when it wraps a model for features only.
     flat = {name.replace(".", "_"): tensor for name, tensor in weights.items()}

@@ -20,14 +20,15 @@ from bottomup_fast.settings import ModelSettings
 
 SETTINGS_KEY = "bottomup_fast"
 DEFAULT_MODEL = "cells"
-_BUNDLED = files("bottomup_fast.models") / "weights"
+BUNDLED_MODELS = files("bottomup_fast.models") / "weights"
+"""Folder of the models in the package."""
 
 
 def list_models() -> list[str]:
     """Names of the models in the package."""
-    if not _BUNDLED.is_dir():
+    if not BUNDLED_MODELS.is_dir():
         return []
-    names = (Path(entry.name) for entry in _BUNDLED.iterdir())
+    names = (Path(entry.name) for entry in BUNDLED_MODELS.iterdir())
     return sorted(name.stem for name in names if name.suffix == ".safetensors")
 
 
@@ -63,7 +64,7 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
     Raises:
         InputError: unknown name; missing, corrupt or foreign file; weights that do not fit.
     """
-    with as_file(_BUNDLED) as bundled:
+    with as_file(BUNDLED_MODELS) as bundled:
         path = _resolve(name_or_path, bundled)
         try:
             with safe_open(path, framework="pt") as file:
@@ -77,9 +78,12 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
         settings = ModelSettings.model_validate_json(metadata[SETTINGS_KEY])
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: settings: {place}: {first['msg']}") from error
-    network = build_network(settings)
+        place = ".".join(map(str, ("settings", *first["loc"])))
+        raise InputError(f"{path}: {place}: {first['msg']}") from error
+    try:
+        network = build_network(settings)
+    except InputError as error:
+        raise InputError(f"{path}: settings: {error}") from error
     expected = network.state_dict()
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors:
@@ -88,6 +92,8 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
             raise InputError(f"{path}: weights: {key} is unknown")
         if tensors[key].shape != expected[key].shape:
             raise InputError(f"{path}: weights: {key} has shape {tuple(tensors[key].shape)}")
+        if tensors[key].dtype not in (torch.float16, expected[key].dtype):
+            raise InputError(f"{path}: weights: {key} has type {tensors[key].dtype}")
         if not torch.isfinite(tensors[key]).all():
             raise InputError(f"{path}: weights: {key} contains NaN or Inf")
     network.load_state_dict(tensors)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.files import atomic_write
+from bottomup_fast.training.config import TrainingConfig
 
 
 @dataclass
@@ -52,7 +54,7 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path,
-    config: str,
+    config: TrainingConfig,
     network: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -68,7 +70,7 @@ def load_checkpoint(
             progress = Progress(**json.loads(file.metadata()["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable checkpoint ({error})") from error
-    if progress.config != config:
+    if not _is_same(progress.config, config):
         raise InputError(
             f"{path}: of a run with another configuration; choose another output or start anew"
         )
@@ -97,3 +99,11 @@ def load_checkpoint(
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: does not fit the network ({reason})") from error
     return progress
+
+
+def _is_same(stored: str, config: TrainingConfig) -> bool:
+    """Whether a stored configuration means `config`; settings that came later have defaults."""
+    try:
+        return TrainingConfig.model_validate_json(stored) == config
+    except ValidationError:
+        return False

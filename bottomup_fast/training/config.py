@@ -125,10 +125,24 @@ class ValidationSettings(Settings):
 
 
 class TrainingConfig(Settings):
-    """Everything a training run depends on."""
+    """Everything a training run depends on.
+
+    Attributes:
+        model: architecture, preprocessing and clustering of the model to be made.
+        pretrained_backbone: True for the hub's ImageNet weights, or a local safetensors file.
+        initial_model: bundled model or model file of the same architecture to start from instead.
+        data: training data.
+        loss: weights of the terms.
+        optimiser: length and steps.
+        validation: what to measure on the way; None for nothing.
+        seed: of everything random.
+        output: the run's folder.
+        checkpoint_every: updates between checkpoints.
+    """
 
     model: ModelSettings
     pretrained_backbone: bool | Path = False
+    initial_model: str | None = None
     data: DataSettings
     loss: LossSettings = LossSettings()
     optimiser: OptimiserSettings

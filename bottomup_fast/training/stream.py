@@ -175,6 +175,8 @@ def stream_batches(stream: TrainingStream, first_step: int) -> DataLoader[Any]:
         stream,
         batch_sampler=_Onwards(first_step, stream.data.batch_size),
         num_workers=workers,
+        # Any other way of starting a worker would pickle the stream, which its caches forbid.
+        multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
     )

@@ -9,8 +9,10 @@ import torch
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bottomup_fast.errors import InputError
 from bottomup_fast.files import atomic_write
-from bottomup_fast.models.weights import build_network, save_model
+from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.models.weights import build_network, load_model, save_model
 from bottomup_fast.training import checkpoint
 from bottomup_fast.training.average import WeightAverage
 from bottomup_fast.training.config import TrainingConfig
@@ -55,6 +57,25 @@ def train(config: TrainingConfig, device: str = "cpu", resume: bool = True) -> P
     return run.folder / "last.safetensors"
 
 
+def initial_network(config: TrainingConfig) -> BottomUpNetwork:
+    """The network a run starts from.
+
+    Raises:
+        InputError: an initial model of another architecture.
+    """
+    if config.initial_model is None:
+        return build_network(config.model, config.pretrained_backbone)
+    network = load_model(config.initial_model)
+    assert network.settings is not None
+    if network.settings.architecture != config.model.architecture:
+        raise InputError(
+            f"initial_model {config.initial_model}: its architecture is "
+            f"{network.settings.architecture}, not {config.model.architecture}"
+        )
+    network.settings = config.model
+    return network
+
+
 class _Run:
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         # Vanishing gradients of settled weights are denormal numbers, a hundred times slower.
@@ -68,7 +89,7 @@ class _Run:
         settings = config.optimiser
         batches = math.ceil(self.stream.images_per_epoch() / config.data.batch_size)
         self.steps = settings.steps or (settings.epochs or 1) * batches
-        network = build_network(config.model, config.pretrained_backbone)
+        network = initial_network(config)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.network, settings.average_decay)
         self.optimiser = make_optimiser(self.network, settings)
@@ -78,7 +99,7 @@ class _Run:
     def resume(self) -> None:
         self.progress = checkpoint.load_checkpoint(
             self.checkpoint_path,
-            self.progress.config,
+            self.config,
             self.network,
             self.average.network,
             self.optimiser,
