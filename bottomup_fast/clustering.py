@@ -67,15 +67,25 @@ def find_modes(
 
 
 def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest mode of every masked pixel of a (D, H, W) map, by the compiled op.
+    """Nearest mode of every masked pixel of a (D, H, W) map, on CPUs by the compiled op.
 
     Returns:
         (H, W) int32 positions, -1 outside the mask, 0 for all if there are no modes; and (H, W)
         float32 |cos| to it, 0 outside the mask and without modes.
     """
-    index, score = ops.assign(features.unsqueeze(0), modes.float().unsqueeze(0))
-    index, score = index[0].clamp_min(0), score[0]
-    return torch.where(mask, index, -1), torch.where(mask, score, 0)
+    if not len(modes):
+        index, score = (
+            torch.zeros_like(mask, dtype=torch.int32),
+            mask.new_zeros((), dtype=torch.float32),
+        )
+    elif features.device.type == "cpu":
+        index, score = (
+            out[0] for out in ops.assign(features.unsqueeze(0), modes.float().unsqueeze(0))
+        )
+    else:
+        points = normalise(features.float().flatten(1).mT, dim=-1)
+        index, score = (out.view(mask.shape) for out in reference.assign(points, modes.float()))
+    return torch.where(mask, index.int(), -1), torch.where(mask, score, 0)
 
 
 def mean_shift(

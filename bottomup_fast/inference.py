@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,7 +16,8 @@ from bottomup_fast.clustering import assign_pixels
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
 from bottomup_fast.reference.clustering import evenly_spaced, seeded_modes
 from bottomup_fast.reference.lines import normalise
-from bottomup_fast.settings import ModelSettings
+from bottomup_fast.region_clustering import cluster_regions
+from bottomup_fast.settings import ClusteringSettings, ModelSettings
 from bottomup_fast.tiling import Tile, tiles
 
 HALO = 128
@@ -42,6 +45,16 @@ class PixelMaps:
     modes: Tensor
 
 
+@dataclass(frozen=True)
+class _View:
+    """The network's output for the core of a tile: features (D, h, w), the others (h, w)."""
+
+    tile: Tile
+    features: Tensor
+    foreground: Tensor | None
+    mask: Tensor
+
+
 @torch.inference_mode()
 def pixel_maps(
     network: BottomUpNetwork,
@@ -52,9 +65,8 @@ def pixel_maps(
 ) -> PixelMaps:
     """Features, modes and assignment of one image.
 
-    An image of more than `tile_size` in a side goes through the network tile by tile: first for a
-    sample of pixels that the modes are found on, then to assign every pixel, so that all tiles
-    share the same modes. Features that would take too much memory are not kept in between.
+    An image of more than `tile_size` in a side goes through the network tile by tile, and all tiles
+    are clustered together, so that a tile's border is none of the segments'.
 
     Args:
         network: with settings `settings`, on the device to run on.
@@ -69,35 +81,82 @@ def pixel_maps(
     height, width = image.shape[1:]
     whole = max(height, width) <= tile_size
     grid = list(tiles(height, width, tile_size, 0 if whole else HALO, MULTIPLE))
-    share = min(1.0, MODE_PIXELS / (height * width))
 
-    def views() -> Iterator[tuple[Tile, Tensor, Tensor | None, Tensor]]:
+    def views() -> Iterator[_View]:
         for tile in grid:
-            features, probability = _tile_features(network, image, tile)
-            if probability is None or keep_background:
+            features, foreground = _tile_features(network, image, tile)
+            if foreground is None or keep_background:
                 mask = torch.ones_like(features[0], dtype=torch.bool)
             else:
-                mask = probability > clustering.foreground_threshold
-            yield tile, features, probability, mask
+                mask = foreground > clustering.foreground_threshold
+            yield _View(tile, features, foreground, mask)
 
-    kept = whole or height * width * network.feature_dim <= KEPT_FEATURES
-    seen = list(views()) if kept else None
+    if clustering.by_region and network.foreground and not keep_background:
+        return _cluster_by_region(views(), height, width, clustering)
+    if whole or height * width * network.feature_dim <= KEPT_FEATURES:
+        kept = list(views())
+        return _cluster_together(kept, kept, height, width, clustering)
+    return _cluster_together(views(), views(), height, width, clustering)
+
+
+def _cluster_together(
+    first_pass: Iterable[_View],
+    second_pass: Iterable[_View],
+    height: int,
+    width: int,
+    clustering: ClusteringSettings,
+) -> PixelMaps:
+    """One set of modes for the whole image: found on a sample of pixels, assigned to all."""
+    share = min(1.0, MODE_PIXELS / (height * width))
     sample = []
-    for _, features, _, mask in seen or views():
-        chosen = mask.flatten().nonzero().squeeze(1)
-        chosen = evenly_spaced(chosen, math.ceil(share * len(chosen)))
-        sample.append(normalise(features.flatten(1)[:, chosen].mT, dim=-1))
+    for view in first_pass:
+        pixels = view.mask.flatten().nonzero().squeeze(1)
+        pixels = evenly_spaced(pixels, math.ceil(share * len(pixels)))
+        sample.append(normalise(view.features.flatten(1)[:, pixels].mT, dim=-1))
     min_support = max(1, round(share * clustering.min_support))
     modes = seeded_modes(torch.cat(sample), clustering.bandwidth_deg, min_support).lines
-    index = torch.empty(height, width, dtype=torch.int32, device=image.device)
-    cosine = torch.empty(height, width, device=image.device)
-    foreground = torch.empty_like(cosine) if network.foreground else None
-    for tile, features, probability, mask in seen or views():
-        y0, y1, x0, x1 = tile.core
-        index[y0:y1, x0:x1], cosine[y0:y1, x0:x1] = assign_pixels(features, modes, mask)
-        if foreground is not None and probability is not None:
-            foreground[y0:y1, x0:x1] = probability
+    index = torch.empty(height, width, dtype=torch.int32, device=modes.device)
+    cosine = torch.empty(height, width, device=modes.device)
+    foreground = None
+    for view in second_pass:
+        core = view.tile.core_slices()
+        index[core], cosine[core] = assign_pixels(view.features, modes, view.mask)
+        if view.foreground is not None:
+            foreground = torch.empty_like(cosine) if foreground is None else foreground
+            foreground[core] = view.foreground
     return PixelMaps(index, cosine, foreground, modes)
+
+
+def _cluster_by_region(
+    views: Iterable[_View], height: int, width: int, clustering: ClusteringSettings
+) -> PixelMaps:
+    """Each connected piece of the foreground on its own; only foreground features are kept."""
+    numbers = torch.arange(height * width).view(height, width)
+    pixels, lines, foreground = [], [], torch.empty(height, width)
+    for view in views:
+        core = view.tile.core_slices()
+        if view.foreground is not None:
+            foreground[core] = view.foreground.cpu()
+        mask = view.mask.cpu()
+        pixels.append(numbers[core][mask])
+        lines.append(normalise(view.features.flatten(1)[:, view.mask.flatten()].mT, dim=-1))
+    pixel, points = torch.cat(pixels), torch.cat(lines)
+    regions = np.asarray(
+        label((foreground > clustering.foreground_threshold).numpy(), connectivity=1)  # type: ignore[no-untyped-call]
+    )
+    region = torch.from_numpy(regions.ravel())[pixel].long() - 1
+    index = torch.full((height * width,), -1, dtype=torch.int32, device=points.device)
+    cosine = torch.zeros(height * width, device=points.device)
+    pixel, region = pixel.to(points.device), region.to(points.device)
+    index[pixel], cosine[pixel], modes = cluster_regions(
+        points, region, clustering.bandwidth_deg, clustering.min_support
+    )
+    return PixelMaps(
+        index.view(height, width),
+        cosine.view(height, width),
+        foreground.to(points.device),
+        modes,
+    )
 
 
 def _tile_features(

@@ -64,7 +64,7 @@ class Segmenter:
             raise InputError("model: the network has no settings; load it with load_model")
         if tile_size < 32:
             raise InputError(f"tile_size must be at least 32, got {tile_size}")
-        self.device = _device(device)
+        self.device = choose_device(device)
         network = network.to(self.device).eval()
         self.network = network.to(memory_format=torch.channels_last)
         self.settings = _override(settings, resolutions, scale)
@@ -179,7 +179,12 @@ def _cached(model: str) -> Segmenter:
     return Segmenter(model)
 
 
-def _device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" is a GPU if there is one.
+
+    Raises:
+        InputError: an unknown device, or a GPU where there is none.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -70,6 +70,8 @@ class ClusteringSettings(Settings):
         min_support: pixels a mode needs in its window to be kept.
         foreground_threshold: probability above which a pixel belongs to an object, for models that
             tell background apart.
+        by_region: cluster each connected piece of the foreground on its own, for models that tell
+            background apart.
         split_components: make connected pieces of a mode segments of their own.
         min_area: segments of fewer pixels (of the original image) are folded into a neighbour.
         min_score: segments scoring less are background, for models that tell it apart.
@@ -78,6 +80,7 @@ class ClusteringSettings(Settings):
     bandwidth_deg: Annotated[float, Field(gt=0, le=45)] = 45.0
     min_support: Annotated[int, Field(ge=1)] = 10
     foreground_threshold: Fraction = 0.5
+    by_region: bool = False
     split_components: bool = False
     min_area: Annotated[int, Field(ge=0)] = 0
     min_score: Fraction = 0.0

@@ -18,6 +18,11 @@ class Tile(NamedTuple):
     core: tuple[int, int, int, int]
     window: tuple[int, int, int, int]
 
+    def core_slices(self) -> tuple[slice, slice]:
+        """Where the core lies in an array of the image."""
+        y0, y1, x0, x1 = self.core
+        return slice(y0, y1), slice(x0, x1)
+
     def core_in_window(self) -> tuple[slice, slice]:
         """Where the core lies in an array of the window."""
         y0, y1, x0, x1 = self.core

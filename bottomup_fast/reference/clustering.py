@@ -107,11 +107,15 @@ def merge_modes(
 
 def assign(points: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest mode by |cos|, the earliest of ties: (N,) index and (N,) |cos|; needs a mode."""
-    similarity = (points @ modes.mT).abs()
-    score, _ = similarity.max(1)
-    # argmax does not promise the first of equal values.
-    index = (similarity == score.unsqueeze(1)).to(torch.int8).argmax(1)
-    return index, score
+    index, score = [], []
+    for part in torch.split(points, _CHUNK):
+        similarity = (part @ modes.mT).abs()
+        score.append(similarity.amax(1))
+        # argmax does not promise the first of equal values.
+        position = torch.arange(len(modes), device=modes.device).expand_as(similarity)
+        nearest = similarity == score[-1].unsqueeze(1)
+        index.append(torch.where(nearest, position, len(modes)).amin(1))
+    return torch.cat(index), torch.cat(score)
 
 
 def number_by_appearance(index: Tensor) -> Tensor:
