@@ -53,7 +53,12 @@ def train(config: TrainingConfig, device: str = "cpu", resume: bool = True) -> P
         run.checkpoint_path.unlink(missing_ok=True)
     elif run.checkpoint_path.is_file():
         run.resume()
-    run.loop()
+    # Vanishing gradients of settled weights are denormal numbers, a hundred times slower.
+    torch.set_flush_denormal(True)
+    try:
+        run.loop()
+    finally:
+        torch.set_flush_denormal(False)
     return run.folder / "last.safetensors"
 
 
@@ -78,8 +83,6 @@ def initial_network(config: TrainingConfig) -> BottomUpNetwork:
 
 class _Run:
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
-        # Vanishing gradients of settled weights are denormal numbers, a hundred times slower.
-        torch.set_flush_denormal(True)
         torch.manual_seed(config.seed)
         self.config = config
         self.device = device
