@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from bottomup_fast.clustering import cluster, mean_shift
     from bottomup_fast.errors import InputError
     from bottomup_fast.evaluation import average_precision, evaluate_segments
-    from bottomup_fast.losses import BottomUpLoss, LossTerms
+    from bottomup_fast.losses import BottomUpLoss, LossTerms, target_lines
     from bottomup_fast.models.registry import create_model
     from bottomup_fast.models.weights import list_models, load_model
     from bottomup_fast.ops import build_info
-    from bottomup_fast.reference import target_lines
     from bottomup_fast.refinement import refine
     from bottomup_fast.segmentation import Segmentation
     from bottomup_fast.segmenter import Segmenter, segment
@@ -37,7 +36,7 @@ _HOMES = {
     "mean_shift": "clustering",
     "refine": "refinement",
     "segment": "segmenter",
-    "target_lines": "reference",
+    "target_lines": "losses",
 }
 
 __version__ = "0.1.0"

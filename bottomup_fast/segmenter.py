@@ -13,17 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottomup_fast.components import fold_specks, relabel_by_appearance, split_components
+from bottomup_fast.data.transforms import zoom_to_diameter
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
-from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_nearest
+from bottomup_fast.inference import (
+    PixelMaps,
+    foreground_map,
+    pixel_maps,
+    resize,
+    resize_nearest,
+)
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.refinement import Patch, refine
 from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.settings import ModelSettings
-from bottomup_fast.tiling import patch_boxes
+from bottomup_fast.tiling import windows
 
+LOOKS = 2
+"""Most looks at an image to find the size of its objects."""
+CLOSE = 1.3
+"""Factor within which a size needs no second look."""
 _TIGHT = 0.75
 """Stability compares a segment's window with one of this fraction of the bandwidth."""
 
@@ -82,7 +93,7 @@ class Segmenter:
         unit = to_unit_range(pixels, self.settings.preprocessing)
         tensor = torch.from_numpy(unit).permute(2, 0, 1).to(self.device)
         if self.settings.preprocessing.scale is not None:
-            labels, maps = self._at_scale(tensor, self.settings.preprocessing.scale)
+            labels, maps = self._at_scale(tensor, self.zoom(tensor))
         else:
             labels, maps = self._at_resolutions(tensor)
         return self._finish(labels, maps, pixels)
@@ -91,13 +102,35 @@ class Segmenter:
         """Segment several images, each as `segment` does."""
         return [self.segment(image) for image in images]
 
+    def zoom(self, image: Tensor) -> float:
+        """Zoom for a (3, H, W) image in [0, 1] in a model that works at a scale.
+
+        With an `object_diameter`, objects are looked for at the model's scale and, if they turn out
+        to be of another size there, once more at the zoom that follows from it.
+        """
+        preprocessing = self.settings.preprocessing
+        assert preprocessing.scale is not None
+        zoom = preprocessing.scale
+        if preprocessing.object_diameter is None:
+            return zoom
+        for _ in range(LOOKS):
+            seen = resize(image, *_zoomed(image, zoom))
+            foreground = foreground_map(self.network, seen, self.settings, self.tile_size)
+            mask = foreground.cpu().numpy() > self.settings.clustering.foreground_threshold
+            better = zoom * zoom_to_diameter(
+                split_components(mask.astype(np.int32)), preprocessing.object_diameter, smallest=30
+            )
+            change, zoom = better / zoom, better
+            if abs(np.log(change)) < np.log(CLOSE):
+                break
+        return zoom
+
     def _maps(self, image: Tensor) -> PixelMaps:
         return pixel_maps(self.network, image, self.settings, self.tile_size, self.keep_background)
 
     def _at_scale(self, image: Tensor, scale: float) -> tuple[NDArray[np.int32], PixelMaps]:
         height, width = image.shape[1:]
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        maps = self._maps(resize(image, *size))
+        maps = self._maps(resize(image, *_zoomed(image, scale)))
         maps = _resize_maps(maps, height, width)
         return self._pieces(maps), maps
 
@@ -110,9 +143,9 @@ class Segmenter:
         labels = self._pieces(maps)
         for resolution in finer:
             size = max(1, round(longest * base / resolution))
-            boxes = patch_boxes(height, width, size, self.settings.preprocessing.patch_overlap)
+            rows = windows(height, width, size, self.settings.preprocessing.patch_overlap)
             patches = []
-            for x0, y0, x1, y1 in boxes:
+            for y0, y1, x0, x1 in (tile.window for row in rows for tile in row):
                 view = image[:, y0:y1, x0:x1]
                 side = max(1, round(max(view.shape[1:]) * resolution / longest))
                 patches.append(Patch(self._pieces(self._patch_maps(view, side)), (x0, y0, x1, y1)))
@@ -122,9 +155,8 @@ class Segmenter:
     def _patch_maps(self, image: Tensor, longest: int) -> PixelMaps:
         """Maps at the image's own size, seen with a longer side of `longest`."""
         height, width = image.shape[1:]
-        zoom = longest / max(height, width)
-        size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
-        return _resize_maps(self._maps(resize(image, *size)), height, width)
+        seen = resize(image, *_zoomed(image, longest / max(height, width)))
+        return _resize_maps(self._maps(seen), height, width)
 
     def _pieces(self, maps: PixelMaps) -> NDArray[np.int32]:
         """Segments from modes: connected pieces if asked for, specks folded, numbered."""
@@ -134,9 +166,10 @@ class Segmenter:
         if clustering.split_components:
             labels = split_components(labels)
         if clustering.min_area > 1:
-            labels = fold_specks(
-                labels, clustering.min_area, _line_similarity(labels, index, maps.modes)
+            similarity = (
+                maps.modes if maps.modes is None else _line_similarity(labels, index, maps.modes)
             )
+            labels = fold_specks(labels, clustering.min_area, similarity)
         return relabel_by_appearance(labels)
 
     def _finish(
@@ -210,6 +243,11 @@ def _override(
         return ModelSettings.model_validate(content)
     except ValueError as error:
         raise InputError(f"resolutions or scale: {change} is not possible") from error
+
+
+def _zoomed(image: Tensor, zoom: float) -> tuple[int, int]:
+    height, width = image.shape[1:]
+    return max(1, round(height * zoom)), max(1, round(width * zoom))
 
 
 def _resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:

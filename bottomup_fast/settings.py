@@ -38,8 +38,13 @@ class PreprocessingSettings(Settings):
         std: divided by per channel after that.
         scale: zoom of the image before the network, for domains with a known pixel size; None where
             `resolutions` say the size instead.
+        object_diameter: if given, `scale` is only for a first look, after which the image is zoomed
+            so that the median object found has this diameter (pixels, of the disc of equal area).
         resolutions: longer sides (pixels), ascending, of multi-resolution inference.
         patch_overlap: fraction by which patches of the larger resolutions overlap.
+        window: side (pixels, after zooming) of the windows the network sees an image through, best
+            that of its training crops; None for the whole image at once.
+        window_overlap: fraction by which neighbouring windows overlap.
     """
 
     normalisation: Literal["percentile", "range"] = "range"
@@ -48,8 +53,11 @@ class PreprocessingSettings(Settings):
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
     scale: Positive | None = None
+    object_diameter: Positive | None = None
     resolutions: tuple[Annotated[int, Field(ge=32)], ...] = ()
     patch_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    window: Annotated[int, Field(ge=32)] | None = None
+    window_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessingSettings:
@@ -57,6 +65,8 @@ class PreprocessingSettings(Settings):
             raise ValueError("low_percentile must be below high_percentile")
         if (self.scale is None) == (not self.resolutions):
             raise ValueError("give either scale or resolutions")
+        if self.object_diameter is not None and self.scale is None:
+            raise ValueError("object_diameter needs a scale for the first look")
         if list(self.resolutions) != sorted(set(self.resolutions)):
             raise ValueError("resolutions must be ascending")
         return self
@@ -95,3 +105,12 @@ class ModelSettings(Settings):
     architecture: ArchitectureSettings
     preprocessing: PreprocessingSettings
     clustering: ClusteringSettings = ClusteringSettings()
+
+    @model_validator(mode="after")
+    def _foreground(self) -> ModelSettings:
+        if not self.architecture.foreground:
+            if self.preprocessing.object_diameter is not None:
+                raise ValueError("object_diameter needs a model that tells foreground")
+            if self.clustering.by_region:
+                raise ValueError("by_region needs a model that tells foreground")
+        return self

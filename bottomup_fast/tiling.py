@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -50,22 +51,27 @@ def tiles(height: int, width: int, size: int, halo: int, multiple: int) -> Itera
             yield Tile(core, window)
 
 
-def patch_boxes(
-    height: int, width: int, size: int, overlap: float
-) -> list[tuple[int, int, int, int]]:
-    """Square windows (x0, y0, x1, y1) of `size` that cover an image, evenly spread.
+def windows(height: int, width: int, size: int, overlap: float) -> list[list[Tile]]:
+    """Rows of equal square windows that cover an image, evenly spread.
 
-    Neighbours overlap by at least the fraction `overlap`; sides below `size` are covered whole.
+    Neighbours overlap by at least the fraction `overlap` of `size`, and their cores meet in the
+    middle of the overlap; sides below `size` are covered whole.
     """
 
-    def starts(length: int) -> list[int]:
+    def spread(length: int) -> list[tuple[int, int, int, int]]:
+        """(core start, core end, window start, window end) along one side."""
         if length <= size:
-            return [0]
+            return [(0, length, 0, length)]
         count = math.ceil((length - size) / (size * (1 - overlap))) + 1
-        return [round(i * (length - size) / (count - 1)) for i in range(count)]
+        starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
+        middles = [(one + size + other) // 2 for one, other in pairwise(starts)]
+        cores = pairwise([0, *middles, length])
+        return [(*core, start, start + size) for core, start in zip(cores, starts, strict=True)]
 
     return [
-        (x, y, min(width, x + size), min(height, y + size))
-        for y in starts(height)
-        for x in starts(width)
+        [
+            Tile((core_y0, core_y1, core_x0, core_x1), (y0, y1, x0, x1))
+            for core_x0, core_x1, x0, x1 in spread(width)
+        ]
+        for core_y0, core_y1, y0, y1 in spread(height)
     ]

@@ -13,6 +13,8 @@ from bottomup_fast.settings import Fraction, Positive, Settings
 
 FloatImage = NDArray[np.float32]
 Labels = NDArray[np.int32]
+MAX_ZOOM = 4.0
+"""Bound on the zoom towards a wanted object diameter, either way."""
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -21,6 +23,8 @@ class AugmentationSettings(Settings):
 
     Attributes:
         scale: smallest and largest zoom, drawn log-uniformly.
+        object_diameter: zoom each image first so that its median entity has this diameter (pixels,
+            of the disc of equal area), for domains whose pictures come at any magnification.
         focus: probability that a crop is placed on a random entity, rather than anywhere.
         rotate: rotate by any angle; else the image keeps its upright.
         flip: mirror half of the images (both ways if they are also rotated).
@@ -35,6 +39,7 @@ class AugmentationSettings(Settings):
     """
 
     scale: tuple[Positive, Positive] = (0.7, 1.4)
+    object_diameter: Positive | None = None
     focus: Fraction = 0.0
     rotate: bool = False
     flip: bool = True
@@ -83,6 +88,8 @@ def random_crop(
     """Zoom, rotate, mirror and crop in one resampling; images are mirrored beyond their border."""
     low, high = settings.scale
     zoom = np.exp(generator.uniform(np.log(low), np.log(high)))
+    if settings.object_diameter is not None:
+        zoom *= zoom_to_diameter(labels, settings.object_diameter)
     angle = generator.uniform(0, 2 * np.pi) if settings.rotate else 0.0
     cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
     matrix = np.array([[cosine, -sine], [sine, cosine]])
@@ -106,6 +113,19 @@ def random_crop(
         labels, matrix, offset, (crop, crop), order=0, mode="constant", cval=-1
     )
     return view, view_labels
+
+
+def zoom_to_diameter(labels: Labels, diameter: float, smallest: int = 1) -> float:
+    """Zoom that gives the median entity the diameter of a disc of its area; 1 without entities.
+
+    Entities of fewer than `smallest` pixels do not count.
+    """
+    areas = np.bincount(labels[labels > 0])
+    areas = areas[areas >= smallest]
+    if not len(areas):
+        return 1.0
+    zoom = diameter / np.sqrt(4 / np.pi * np.median(areas))
+    return float(np.clip(zoom, 1 / MAX_ZOOM, MAX_ZOOM))
 
 
 def _crop_centre(
