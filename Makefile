@@ -7,7 +7,7 @@ OUTPUT ?= segments/$(basename $(notdir $(IMAGE)))
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: segment test test-slow lint format clean
+.PHONY: segment test test-slow bench lint format clean
 
 segment: .venv/installed
 	$(BIN)/bottomup segment $(IMAGE) --model $(MODEL) --output $(OUTPUT)
@@ -17,6 +17,9 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+bench: .venv/installed-dev
+	$(BIN)/python -m pytest bench/*.py --benchmark-only --benchmark-json=bench.json
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
