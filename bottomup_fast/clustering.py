@@ -37,6 +37,8 @@ def cluster(
     Raises:
         InputError: wrong rank, dtype, device or range, NaN or Inf in the features.
     """
+    if mask is not None and not isinstance(mask, Tensor):
+        raise InputError(f"mask must be a bool tensor, got {type(mask).__name__}")
     if isinstance(features, Tensor) and features.ndim == 3:
         unsqueezed = None if mask is None else mask.unsqueeze(0)
         return cluster(features.unsqueeze(0), bandwidth_deg, unsqueezed, min_support)[0]
@@ -49,6 +51,8 @@ def cluster(
         mask = torch.ones(expected, dtype=torch.bool, device=features.device)
     if mask.dtype != torch.bool or tuple(mask.shape) != expected:
         raise InputError(f"mask must be bool {expected}, got {mask.dtype} {tuple(mask.shape)}")
+    if mask.device != features.device:
+        raise InputError(f"mask is on {mask.device}, features on {features.device}")
     images = [
         assign_pixels(image, find_modes(image, chosen, bandwidth_deg, min_support).lines, chosen)[0]
         for image, chosen in zip(features, mask, strict=True)
@@ -122,6 +126,8 @@ def mean_shift(
         )
     if points.dtype != seeds.dtype or points.device != seeds.device:
         raise InputError("seeds must have the dtype and device of points")
+    if points.shape[2] < 1:
+        raise InputError("points must have at least one dimension, got D = 0")
     _check_bandwidth(bandwidth_deg)
     if max_steps < 0:
         raise InputError(f"max_steps must not be negative, got {max_steps}")

@@ -223,8 +223,8 @@ def _cluster_windows(
             cosine[core] = similarity[number][inside]
             if foreground is not None and probability is not None:
                 foreground[core] = probability[number][inside].cpu()
-    rows = [pieces[start : start + len(grid[0])] for start in range(0, len(pieces), len(grid[0]))]
-    return PixelMaps(torch.from_numpy(join_windows(grid, rows)) - 1, cosine, foreground, None)
+    index = torch.from_numpy(join_windows(grid, pieces)) - 1
+    return PixelMaps(index, cosine, foreground, None)
 
 
 def _cluster_batch(

@@ -131,8 +131,8 @@ class Segmenter:
     def _at_scale(self, image: Tensor, scale: float) -> tuple[NDArray[np.int32], PixelMaps]:
         height, width = image.shape[1:]
         maps = self._maps(resize(image, *_zoomed(image, scale)))
-        maps = _resize_maps(maps, height, width)
-        return self._pieces(maps), maps
+        labels = resize_nearest(torch.from_numpy(self._pieces(maps)), height, width)
+        return relabel_by_appearance(labels.numpy()), _resize_maps(maps, height, width)
 
     def _at_resolutions(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
         """Section 4.1: the smallest resolution's map, refined by patches of the larger ones."""
@@ -220,12 +220,13 @@ def choose_device(device: str) -> torch.device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device: {device} was asked for, but torch finds no GPU")
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch lacks a backend
         raise InputError(f"device: {str(error).splitlines()[0]}") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {device} was asked for, but torch finds no GPU")
     return chosen
 
 

@@ -83,7 +83,8 @@ class ClusteringSettings(Settings):
         by_region: cluster each connected piece of the foreground on its own, for models that tell
             background apart.
         split_components: make connected pieces of a mode segments of their own.
-        min_area: segments of fewer pixels (of the original image) are folded into a neighbour.
+        min_area: segments of fewer pixels are folded into a neighbour; pixels of the zoomed image
+            for models that work at a scale, else of the original one.
         min_score: segments scoring less are background, for models that tell it apart.
     """
 

@@ -32,12 +32,12 @@ class Tile(NamedTuple):
 
 
 def tiles(height: int, width: int, size: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Tiles in raster order with cores of at most `size`, all window corners on a grid.
+    """Tiles in raster order, cores of `size` rounded up to a grid that all window corners are on.
 
     Windows start at multiples of `multiple`, the network's stride, so that a pixel inside several
     windows meets the same sampling grid in each and gets the same feature.
     """
-    step = max(multiple, size // multiple * multiple)
+    step = math.ceil(size / multiple) * multiple
     margin = math.ceil(halo / multiple) * multiple
     for y in range(0, height, step):
         for x in range(0, width, step):

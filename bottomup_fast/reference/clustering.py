@@ -17,6 +17,13 @@ from bottomup_fast.reference.lines import canonical_sign, normalise
 MIN_SUPPORT = 10
 """Pixels a mode needs in its window to be kept (assumed)."""
 _CHUNK = 1 << 16
+_CACHED = 1 << 19
+"""Similarities computed at a time: few enough to stay in a processor's cache."""
+_SUBSETS = (1 << 12, 1 << 15)
+_MIDDLE = 1 / 3
+"""Part of the bandwidth within which a pixel is taken to climb to the mode it is near."""
+_SAME, _SETTLED = 1 / 16, 1 / 256
+"""Parts of the bandwidth within which modes are one, found on a subset and on all points."""
 
 
 class Modes(NamedTuple):
@@ -58,12 +65,13 @@ def mean_shift(
             break
         current = modes[moving]
         total = torch.zeros_like(current)
-        for start in range(0, len(points), _CHUNK):
-            part = points[start : start + _CHUNK]
+        rows = max(1, _CACHED // len(moving))
+        for start in range(0, len(points), rows):
+            part = points[start : start + rows]
             similarity = current @ part.mT
             inside = torch.where(similarity.abs() >= cosine, similarity, 0)
             if weights is not None:
-                inside = inside * weights[start : start + _CHUNK]
+                inside = inside * weights[start : start + rows]
             total += inside @ part
         shifted = normalise(total, dim=-1)
         shifted = torch.where((shifted == 0).all(-1, keepdim=True), current, shifted)
@@ -89,20 +97,23 @@ def merge_modes(
 
     Equal support is decided by position. Kept modes below `min_support` are dropped.
     """
-    cosine = math.cos(math.radians(bandwidth_deg))
     order = support.argsort(descending=True, stable=True)
     order = order[support[order] >= min_support]
-    lines = modes[order]
-    kept: list[int] = []
+    order = order[_leaders(modes[order], math.cos(math.radians(bandwidth_deg)))]
+    return Modes(modes[order], support[order])
+
+
+def _leaders(lines: Tensor, cosine: float) -> Tensor:
+    """Positions of the lines that lie at |cos| below `cosine` from every earlier leader."""
+    leaders: list[int] = []
     # Seeds that reached one mode differ by rounding only; passing over them leaves few comparisons.
     free = torch.ones(len(lines), dtype=torch.bool, device=lines.device)
     while free.any():
         first = int(free.nonzero()[0])
-        kept.append(first)
+        leaders.append(first)
         free &= (lines @ lines[first]).abs() < cosine
         free[first] = False
-    chosen = torch.tensor(kept, dtype=torch.long, device=lines.device)
-    return Modes(lines[chosen], support[order][chosen])
+    return torch.tensor(leaders, dtype=torch.long, device=lines.device)
 
 
 def assign(points: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,62 +179,80 @@ def seeded_modes(
     points: Tensor,
     bandwidth_deg: float = 45.0,
     min_support: int = MIN_SUPPORT,
-    seeds: int = 64,
+    seeds: int = 128,
     rounds: int = 6,
-    working_set: int = 1 << 15,
 ) -> Modes:
     """Modes from few seeds, in a fixed number of deterministic rounds.
 
-    Each round starts from pixels that no mode covers yet, evenly spaced in raster order, so the
-    second round already looks for what the first has missed. Modes climb on a weighted subset of
-    the points (evenly spaced too, covered and uncovered apart, so that small clusters stay whole)
-    and are measured on all of them.
+    Each round starts from pixels outside the window of every mode kept so far, and from some inside
+    but far from the middle: a mode between two others is reached only from there. Seeds climb on
+    few points first, then on more and at last on all; only modes not known yet go on.
 
     Args:
         points: (N, D) unit lines.
         bandwidth_deg: half opening angle of the window, in (0, 45].
         min_support: points a mode needs in its window.
-        seeds: per round.
+        seeds: per round, from inside of windows; from outside twice as many.
         rounds: fixed number of rounds.
-        working_set: points per half of the subset.
     """
-    cosine = math.cos(math.radians(bandwidth_deg))
-    candidates = points.any(1)
-    uncovered = candidates.clone()
+    window, middle, same, settled = (
+        math.cos(math.radians(bandwidth_deg * part)) for part in (1, _MIDDLE, _SAME, _SETTLED)
+    )
+    points = points[points.any(1)]
+    stages = [(size, same, 1e-2) for size in _SUBSETS if size < len(points)]
+    stages.append((len(points), settled, 1e-6 if points.dtype == torch.float32 else 1e-10))
+    unused = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    nearest = points.new_zeros(len(points))
     found = points.new_empty(0, points.shape[1])
-    support = torch.empty(0, dtype=torch.int64, device=points.device)
+    support = seeds_of_found = torch.empty(0, dtype=torch.int64, device=points.device)
     kept = Modes(found, support)
     for _ in range(rounds):
-        open_points = uncovered.nonzero().squeeze(1)
-        if len(open_points) < min_support:
+        covered = nearest >= window
+        outside = (unused & ~covered).nonzero().squeeze(1)
+        between = (unused & covered & (nearest < middle)).nonzero().squeeze(1)
+        starts = torch.cat([evenly_spaced(outside, 2 * seeds), evenly_spaced(between, seeds)])
+        if not len(starts):
             break
-        covered_points = (candidates & ~uncovered).nonzero().squeeze(1)
-        subset, weights = [], []
-        for group in (open_points, covered_points):
-            chosen = evenly_spaced(group, working_set)
-            subset.append(points[chosen])
-            weights.append(points.new_full((len(chosen),), len(group) / max(1, len(chosen))))
-        starts = points[evenly_spaced(open_points, seeds)]
-        tolerance = 1e-6 if points.dtype == torch.float32 else 1e-10
-        modes = mean_shift(
-            torch.cat(subset), starts, bandwidth_deg, torch.cat(weights), tolerance, max_steps=50
-        )
-        # Only distinct ones need to be measured on all points.
-        modes = merge_modes(modes, torch.arange(len(modes), 0, -1), bandwidth_deg / 4, 0).lines
-        found = torch.cat([found, modes])
-        support = torch.cat([support, window_support(points, modes, bandwidth_deg)])
+        unused[starts] = False
+        starts = starts.sort().values
+        modes = points[starts]
+        for size, cosine, tolerance in stages:
+            subset, weights = _subset(points, covered, size)
+            modes = mean_shift(subset, modes, bandwidth_deg, weights, tolerance, max_steps=50)
+            unknown = _leaders(torch.cat([found, modes]), cosine) - len(found)
+            unknown = unknown[unknown >= 0]
+            modes, starts = modes[unknown], starts[unknown]
+        if not len(modes):
+            continue
+        seeds_of_found, order = torch.cat([seeds_of_found, starts]).sort()
+        found = torch.cat([found, modes])[order]
+        support = torch.cat([support, window_support(points, modes, bandwidth_deg)])[order]
         kept = merge_modes(found, support, bandwidth_deg, min_support)
-        if len(modes):
-            near = torch.cat(
-                [(part @ modes.mT).abs().amax(1) for part in torch.split(points, _CHUNK)]
-            )
-            uncovered &= near < cosine
+        if len(kept.lines):
+            parts = torch.split(points, _CHUNK)
+            nearest = torch.cat([(part @ kept.lines.mT).abs().amax(1) for part in parts])
     return kept
+
+
+def _subset(points: Tensor, covered: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
+    """Up to `size` covered and as many uncovered points, so that small clusters stay whole.
+
+    The weights make up for the points left out.
+    """
+    if size >= len(points):
+        return points, None
+    groups = [group.nonzero().squeeze(1) for group in (~covered, covered)]
+    chosen = [evenly_spaced(group, size) for group in groups]
+    weights = [
+        points.new_full((len(some),), len(group) / max(1, len(some)))
+        for group, some in zip(groups, chosen, strict=True)
+    ]
+    return points[torch.cat(chosen)], torch.cat(weights)
 
 
 def evenly_spaced(values: Tensor, count: int) -> Tensor:
     """At most `count` elements of a 1-D tensor at equal distances, the same ones every time."""
     if len(values) <= count:
         return values
-    position = (torch.arange(count, device=values.device, dtype=torch.float64) + 0.5) / count
-    return values[(position * len(values)).long()]
+    middles = 2 * torch.arange(count, device=values.device) + 1
+    return values[middles * len(values) // (2 * count)]
