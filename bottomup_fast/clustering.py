@@ -147,7 +147,7 @@ def mean_shift(
         modes.append(mode.to(points.dtype))
         support.append(reference.window_support(lines, mode, bandwidth_deg))
     if not modes:
-        return seeds.clone(), torch.zeros(seeds.shape[:2], dtype=torch.int64)
+        return seeds.clone(), torch.zeros(seeds.shape[:2], dtype=torch.int64, device=seeds.device)
     return torch.stack(modes), torch.stack(support)
 
 

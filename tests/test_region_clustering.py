@@ -103,6 +103,13 @@ def test_single_points() -> None:
     assert not modes.any()
 
 
+def test_cosines_do_not_exceed_one() -> None:
+    for seed in range(50):
+        point = normalise(torch.randn(1, 8, generator=torch.Generator().manual_seed(seed)), dim=-1)
+        _, cosine, _ = cluster_regions(point.repeat(50, 1), torch.zeros(50).long(), 45.0, 10)
+        assert cosine.max() <= 1
+
+
 def test_nothing() -> None:
     index, cosine, modes = cluster_regions(torch.zeros(0, 4), torch.zeros(0).long(), 45.0, 10)
     assert (index.shape, cosine.shape, modes.shape) == ((0,), (0,), (0, 4))

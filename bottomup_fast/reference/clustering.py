@@ -126,7 +126,8 @@ def assign(points: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:
         position = torch.arange(len(modes), device=modes.device).expand_as(similarity)
         nearest = similarity == score[-1].unsqueeze(1)
         index.append(torch.where(nearest, position, len(modes)).amin(1))
-    return torch.cat(index), torch.cat(score)
+    # Rounding takes a product of unit lines past 1.
+    return torch.cat(index), torch.cat(score).clamp_max(1)
 
 
 def number_by_appearance(index: Tensor) -> Tensor:
