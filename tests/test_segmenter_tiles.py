@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import bottomup_fast as bf
+from bottomup_fast import inference
+from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.settings import ModelSettings
+
+Labels = NDArray[np.int32]
+VARIANTS = [
+    {"foreground": False},
+    {"foreground": False, "position_periods": (32.0, 100.0)},
+    {"foreground": True},
+    {"foreground": True, "by_region": True},
+]
+
+
+def random_network(
+    foreground: bool, position_periods: tuple[float, ...] = (), by_region: bool = False
+) -> BottomUpNetwork:
+    torch.manual_seed(0)
+    architecture = {
+        "name": "bottomup_efficientnet_lite0",
+        "feature_dim": 8,
+        "foreground": foreground,
+        "position_periods": position_periods,
+    }
+    network = bf.create_model(**architecture)
+    with torch.no_grad():  # freshly made, it gives all pixels nearly the same feature
+        for layer in network.decoder.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.mul_(2)
+                if layer.bias is not None:
+                    layer.bias.zero_()
+    network.settings = ModelSettings.model_validate(
+        {
+            "name": "tiny",
+            "architecture": architecture,
+            "preprocessing": {"scale": 1.0},
+            "clustering": {"by_region": by_region},
+        }
+    )
+    return network.eval()
+
+
+def picture(height: int, width: int) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 24 + 1, width // 24 + 1, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((24, 24, 1), np.uint8))[:height, :width]
+
+
+def agreement(one: Labels, other: Labels) -> float:
+    """Adjusted Rand index."""
+    table = np.zeros((one.max() + 1, other.max() + 1))
+    np.add.at(table, (one, other), 1)
+    both, first, second, every = (
+        float((n * (n - 1) / 2).sum())
+        for n in (table, table.sum(0), table.sum(1), np.array([one.size]))
+    )
+    chance = first * second / every
+    return (both - chance) / ((first + second) / 2 - chance)
+
+
+def changes(labels: Labels) -> NDArray[np.float64]:
+    """Share of rows in which each column's label differs from the next column's."""
+    return (labels[:, 1:] != labels[:, :-1]).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("variant", "height", "width", "tile_size"),
+    [
+        (VARIANTS[0], 60, 500, 128),
+        (VARIANTS[1], 60, 500, 128),
+        (VARIANTS[2], 90, 200, 64),
+        (VARIANTS[3], 90, 200, 64),
+    ],
+)
+def test_tiles_leave_no_trace(
+    variant: dict[str, Any],
+    height: int,
+    width: int,
+    tile_size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Random weights look farther than trained ones.
+    monkeypatch.setattr(inference, "HALO", 320)
+    network, pixels = random_network(**variant), picture(height, width)
+    whole = bf.Segmenter(network, "cpu").segment(pixels).labels
+    tiled = bf.Segmenter(network, "cpu", tile_size=tile_size).segment(pixels).labels
+    assert whole.max() > 1
+    assert agreement(whole, tiled) >= 0.99
+    borders = np.arange(tile_size, width, tile_size) - 1
+    seen = changes(tiled)
+    assert seen[borders].mean() <= np.quantile(seen, 0.95)
+    assert abs(seen[borders].mean() - changes(whole)[borders].mean()) < 0.02
+
+
+@pytest.mark.parametrize("tile_size", [64, 100, 128])
+def test_a_large_flat_object_is_one_segment(tile_size: int) -> None:
+    pixels = picture(80, 640)
+    pixels[:, 100:] = (200, 60, 20)
+    found = bf.Segmenter(random_network(False), "cpu", tile_size=tile_size).segment(pixels)
+    # At its ends the object's features depend on what is beside it.
+    middle = found.labels[20:60, 260:480]
+    assert len(np.unique(middle)) == 1
+
+
+@pytest.mark.parametrize("side", [64, 97, 100])
+def test_an_image_of_the_tile_s_size_is_seen_whole(side: int) -> None:
+    network, pixels = random_network(False), picture(side, side)
+    seen: list[tuple[int, ...]] = []
+    network.encoder.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[2:]))
+    whole = bf.Segmenter(network, "cpu").segment(pixels).labels
+    assert np.array_equal(
+        bf.Segmenter(network, "cpu", tile_size=side).segment(pixels).labels, whole
+    )
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_features_too_large_to_keep_are_computed_twice(
+    variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = bf.Segmenter(random_network(**variant), "cpu", tile_size=64)
+    pixels = picture(40, 130)
+    expected = segmenter.segment(pixels)
+    monkeypatch.setattr(inference, "KEPT_FEATURES", 0)
+    found = segmenter.segment(pixels)
+    assert np.array_equal(found.labels, expected.labels)
+    assert np.array_equal(found.scores, expected.scores)
+
+
+def test_modes_of_a_sample_of_pixels_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = bf.Segmenter(random_network(False), "cpu", tile_size=64)
+    pixels = picture(90, 200)
+    expected = segmenter.segment(pixels).labels
+    monkeypatch.setattr(inference, "MODE_PIXELS", 5000)
+    found = segmenter.segment(pixels).labels
+    assert (found > 0).all()
+    assert agreement(found, expected) > 0.95
