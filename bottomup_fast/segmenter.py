@@ -118,7 +118,7 @@ class Segmenter:
             foreground = foreground_map(self.network, seen, self.settings, self.tile_size)
             mask = foreground.cpu().numpy() > self.settings.clustering.foreground_threshold
             better = zoom * zoom_to_diameter(
-                split_components(mask.astype(np.int32)), preprocessing.object_diameter, smallest=30
+                split_components(mask.astype(np.int32)), preprocessing.object_diameter
             )
             change, zoom = better / zoom, better
             if abs(np.log(change)) < np.log(CLOSE):

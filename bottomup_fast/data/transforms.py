@@ -115,13 +115,17 @@ def random_crop(
     return view, view_labels
 
 
-def zoom_to_diameter(labels: Labels, diameter: float, smallest: int = 1) -> float:
+def zoom_to_diameter(labels: Labels, diameter: float) -> float:
     """Zoom that gives the median entity the diameter of a disc of its area; 1 without entities.
 
-    Entities of fewer than `smallest` pixels do not count.
+    Specks do not count: entities of less than an eighth of the area of the one that the median
+    pixel belongs to.
     """
-    areas = np.bincount(labels[labels > 0])
-    areas = areas[areas >= smallest]
+    areas = np.sort(np.bincount(labels[labels > 0]))
+    areas = areas[areas > 0]
+    if len(areas):
+        typical = areas[np.searchsorted(areas.cumsum(), areas.sum() / 2)]
+        areas = areas[8 * areas >= typical]
     if not len(areas):
         return 1.0
     zoom = diameter / np.sqrt(4 / np.pi * np.median(areas))
