@@ -19,7 +19,7 @@ def diameter(side: int) -> float:
 
 
 def test_the_median_entity_gets_the_diameter() -> None:
-    assert zoom_to_diameter(squares(10, 20, 40), 30) == pytest.approx(30 / diameter(20))
+    assert zoom_to_diameter(squares(15, 20, 25), 30) == pytest.approx(30 / diameter(20))
 
 
 def test_specks_do_not_count() -> None:
