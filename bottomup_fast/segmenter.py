@@ -239,7 +239,8 @@ def _override(
         raise InputError("resolutions and scale: give one of them")
     change = {"resolutions": () if resolutions is None else tuple(resolutions), "scale": scale}
     content = settings.model_dump()
-    content["preprocessing"] |= change
+    # A size asked for is final: it is not for a first look only.
+    content["preprocessing"] |= change | {"object_diameter": None}
     try:
         return ModelSettings.model_validate(content)
     except ValueError as error:
