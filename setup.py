@@ -1,8 +1,8 @@
 """Builds the compiled library of the package; everything else stands in pyproject.toml.
 
 The library knows torch by its stable ABI and Python not at all, so that one build serves every
-later torch and Python. `bottomup_fast/ops.py` loads it; `bottomup_fast.build_info()` tells what is
-in it.
+later torch and Python. `bottomup_fast/ops/library.py` loads it; `bottomup_fast.build_info()` tells
+what is in it.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bottomup_fast import ops
 from bottomup_fast.errors import InputError
+from bottomup_fast.ops import build_info
+from bottomup_fast.ops import library as ops
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "csrc"))
@@ -122,7 +123,7 @@ def test_setup_refuses_an_unknown_request_in_one_line() -> None:
 
 
 def test_build_info() -> None:
-    info = ops.build_info()
+    info = build_info()
     assert set(info) == {"library", "compiler", "stable_abi", "cpu", "cuda"}
     assert Path(info["library"]).is_file()
     assert info["compiler"].startswith(("g++ ", "clang "))
@@ -136,7 +137,7 @@ def test_build_info() -> None:
 
 
 def test_library_needs_torch_but_no_python() -> None:
-    library = Path(ops.build_info()["library"]).read_bytes()
+    library = Path(build_info()["library"]).read_bytes()
     assert b"libtorch_cpu.so" in library
     assert b"libtorch_python.so" not in library
     assert b"libpython" not in library

@@ -14,7 +14,7 @@
 
 #include <cstdint>
 
-#include "common/data_type.h"
+#include "common/feature_maps.h"
 #include "common/parallel.h"
 #include "common/simd.h"
 #include "common/status.h"
@@ -22,16 +22,8 @@
 namespace bottomup {
 
 struct AssignProblem {
-  int64_t batch;      // B, images
-  int64_t dimensions; // D, channels of a feature
-  int64_t pixels;     // N of one image
-  int64_t max_modes;  // M, rows of `modes` for one image
-
-  const void *features; // (B, D, N), any strides
-  DataType feature_type;
-  int64_t batch_stride; // in elements, as the two below
-  int64_t channel_stride;
-  int64_t pixel_stride;
+  FeatureMaps features;
+  int64_t max_modes; // M, rows of `modes` for one image
 
   const float *modes;       // (B, M, D) contiguous
   const int32_t *num_modes; // (B), each in [0, M]; rows from there on are not read

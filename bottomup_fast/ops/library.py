@@ -1,0 +1,83 @@
+"""Loads the compiled library, which registers its ops with torch, and tells what is in it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bottomup_fast.errors import InputError
+
+LIBRARY = Path(__file__).parent.with_name("_C.abi3.so")
+FEATURE_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def build_info() -> dict[str, Any]:
+    """Tell what is in the compiled library.
+
+    Returns:
+        `library`: its file; `compiler`; `stable_abi`: the oldest torch it runs with; `cpu`: the
+        `path` (instruction set) in use and those `available` on this processor, of which the
+        environment variable BOTTOMUP_CPU can pick another; `cuda`: the version of the `toolkit`
+        the build found or None, the `architectures` it has kernels for, and the `reason` if none.
+    """
+    return {"library": str(LIBRARY), **json.loads(_library.bottomup_build_info())}
+
+
+@contextmanager
+def input_errors(op: str) -> Iterator[None]:
+    """Turn what a kernel says about its input into an InputError; compiled code cannot do that."""
+    if torch.compiler.is_compiling():
+        yield
+        return
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error)
+        if message.startswith(f"{op}: "):
+            raise InputError(message.removeprefix(f"{op}: ")) from None
+        raise
+
+
+def check_features(features: Tensor) -> None:
+    """Raise InputError unless this is a (B, D, H, W) map that the ops take; values are not read."""
+    if not isinstance(features, Tensor):
+        raise InputError(f"features must be a torch.Tensor, not {type(features).__name__}")
+    if features.device.type not in ("cpu", "meta"):
+        raise InputError(f"features is on {features.device}, but this build runs on the CPU only")
+    if features.ndim != 4:
+        raise InputError(f"features must have shape (B, D, H, W), not {tuple(features.shape)}")
+    if features.dtype not in FEATURE_TYPES:
+        raise InputError(
+            f"features must be float32, float64, float16 or bfloat16, not {features.dtype}"
+        )
+
+
+def _load(library: Path) -> ctypes.CDLL:
+    """Load the compiled library, which registers its ops with torch."""
+    build = "build it with: pip install -e . --no-build-isolation"
+    if not library.is_file():
+        raise ImportError(f"the compiled library {library} is missing; {build}")
+    try:
+        loaded = ctypes.CDLL(str(library))
+    except OSError as error:
+        raise ImportError(f"the compiled library cannot be loaded: {error}; {build}") from None
+    loaded.bottomup_build_info.restype = ctypes.c_char_p
+    return loaded
+
+
+def _check_cpu_path(requested: str | None) -> None:
+    available = build_info()["cpu"]["available"]
+    if requested is not None and requested not in available:
+        raise InputError(f"BOTTOMUP_CPU={requested}: must be one of {', '.join(available)}")
+
+
+_library = _load(LIBRARY)
+_check_cpu_path(os.environ.get("BOTTOMUP_CPU"))
