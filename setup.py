@@ -44,7 +44,11 @@ def library() -> Extension:
         ],
         extra_compile_args=[
             *("-std=c++20", "-O3", "-g0", "-ffp-contract=fast", "-fno-math-errno"),
+            # Comparisons may be made that the program would skip, so that loops vectorise.
+            "-fno-trapping-math",
             *("-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
+            # Functions that return vectors are inlined: they have no calling convention.
+            "-Wno-psabi",
             # System headers: a warning in a later torch must not break the build.
             *(f"-isystem{folder}" for folder in include_paths()),
         ],

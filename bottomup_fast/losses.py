@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bottomup_fast import ops
 from bottomup_fast.errors import InputError
 from bottomup_fast.reference import contrast, lines, losses
 
@@ -43,8 +44,9 @@ class BottomUpLoss(nn.Module):
         max_entities: largest label that may occur.
         target_gradient: differentiate the target lines too, instead of taking them as constants.
         separate_terms: make every term differentiable, not only the total.
-        precision: None, "highest" or "fast"; the reference backend always computes at "highest".
-        backend: "auto" or "reference".
+        precision: None, "highest" or "fast"; on the CPU all of them multiply in float32.
+        backend: "auto" takes the compiled ops for float32 and half-precision features on the CPU,
+            unless `target_gradient`; "reference" is plain torch, which also float64 takes.
         contrast_queries: pixels drawn per entity for the contrast.
         contrast_negatives: keys drawn per entity for the contrast.
 
@@ -92,6 +94,7 @@ class BottomUpLoss(nn.Module):
             if count < 1:
                 raise InputError(f"{name} must be at least 1, got {count}")
         self.repulsion_normaliser = repulsion_normaliser
+        self.backend = backend
         self.max_entities = max_entities
         self.target_gradient = target_gradient
         self.separate_terms = separate_terms
@@ -114,9 +117,12 @@ class BottomUpLoss(nn.Module):
             InputError: on wrong shapes, dtypes, devices, label values or seeds, or features that
                 are not finite.
         """
-        check_features(features)
+        compiled = self.backend == "auto" and not self.target_gradient and has_op(features)
+        check_features(features, values=not compiled)
         check_labels(labels, features, self.max_entities)
         seeds = _image_seeds(seed, len(features), features.device)
+        if compiled:
+            return self._compiled_terms(features, labels.int(), seeds)
         features = lines.at_least_float32(features)
         if labels.numel() == 0:
             nothing = features.sum()
@@ -124,6 +130,20 @@ class BottomUpLoss(nn.Module):
             return LossTerms(term, term, term, term, term, term, total=nothing)
         with torch.autocast(features.device.type, enabled=False):
             return self._terms(features, labels, seeds)
+
+    def _compiled_terms(self, features: Tensor, labels: Tensor, seeds: Tensor) -> LossTerms:
+        terms, total = ops.losses(
+            features,
+            labels,
+            ops.target_lines(features.detach(), labels, self.max_entities),
+            torch.tensor(list(self.weights.values())),
+            seeds,
+            self.repulsion_normaliser,
+            self.contrast_queries if self.weights["contrast"] > 0 else 0,
+            self.contrast_negatives,
+            self.separate_terms,
+        )
+        return LossTerms._make([*terms.unbind(), total])
 
     def _terms(self, features: Tensor, labels: Tensor, seeds: Tensor) -> LossTerms:
         height, width = labels.shape[1:]
@@ -183,14 +203,29 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     """
     if num_entities < 0:
         raise InputError(f"num_entities must not be negative, got {num_entities}")
-    check_features(features)
+    compiled = has_op(features)
+    check_features(features, values=not compiled)
     check_labels(labels, features, num_entities, "num_entities")
+    if compiled:
+        return ops.target_lines(features, labels.int(), num_entities)
     with torch.autocast(features.device.type, enabled=False):
         return lines.target_lines(features, labels.long(), num_entities)
 
 
-def check_features(features: Tensor, name: str = "features") -> None:
-    """Raise InputError unless `features` is a finite (B, D, H, W) float tensor with D >= 1."""
+def has_op(features: Tensor) -> bool:
+    """Whether the compiled ops take these features; what they do not, plain torch does."""
+    return (
+        isinstance(features, Tensor)
+        and features.device.type in ("cpu", "meta")
+        and features.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    )
+
+
+def check_features(features: Tensor, name: str = "features", values: bool = True) -> None:
+    """Raise InputError unless `features` is a finite (B, D, H, W) float tensor with D >= 1.
+
+    `values`: look at the values too, which the compiled ops do themselves.
+    """
     kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
     if kind not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise InputError(f"{name} must be a float tensor of 16, 32 or 64 bits, got {kind}")
@@ -198,14 +233,17 @@ def check_features(features: Tensor, name: str = "features") -> None:
         raise InputError(f"{name} must be (B, D, H, W), got shape {tuple(features.shape)}")
     if features.shape[1] < 1:
         raise InputError(f"{name} must have at least one dimension, got D = 0")
-    if not features.isfinite().all():
+    if values and not features.isfinite().all():
         raise InputError(f"{name} contain NaN or Inf")
 
 
 def check_labels(
     labels: Tensor, features: Tensor, limit: int, limit_name: str = "max_entities"
 ) -> None:
-    """Raise InputError unless `labels` is an integer (B, H, W) map in -1..limit on their device."""
+    """Raise InputError unless `labels` is an integer (B, H, W) map in -1..limit on their device.
+
+    Compiled code does not look at the values; its ops do.
+    """
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
         kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError(f"labels must be an integer tensor, got {kind}")
@@ -214,7 +252,7 @@ def check_labels(
         raise InputError(f"labels must be {expected} to fit features, got {tuple(labels.shape)}")
     if labels.device != features.device:
         raise InputError(f"labels are on {labels.device}, features on {features.device}")
-    if labels.numel():
+    if labels.numel() and not torch.compiler.is_compiling():
         lowest, highest = map(int, labels.long().aminmax())
         if lowest < -1:
             raise InputError(f"labels must be at least -1, got {lowest}")
@@ -230,7 +268,8 @@ def _require(value: object, name: str, allowed: tuple[object, ...]) -> None:
 def _image_seeds(seed: int | Tensor, batch: int, device: torch.device) -> Tensor:
     """(B, 2): the seed and the image counter of each image."""
     if isinstance(seed, Tensor):
-        if seed.shape != (batch,) or seed.is_floating_point() or (seed < 0).any():
+        unknown = torch.compiler.is_compiling()
+        if seed.shape != (batch,) or seed.is_floating_point() or (not unknown and (seed < 0).any()):
             raise InputError(f"seed must be an integer in [0, 2^63) or a ({batch},) tensor of them")
         seeds = seed.to(device, torch.long)
         return torch.stack([seeds, torch.zeros_like(seeds)], dim=1)

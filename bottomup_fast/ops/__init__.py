@@ -5,5 +5,6 @@ So `torch.compile(fullgraph=True)`, export and meta tensors work with all of the
 
 from bottomup_fast.ops.assign import assign
 from bottomup_fast.ops.library import build_info
+from bottomup_fast.ops.losses import TERMS, contrast_samples, losses, target_lines
 
-__all__ = ["assign", "build_info"]
+__all__ = ["TERMS", "assign", "build_info", "contrast_samples", "losses", "target_lines"]

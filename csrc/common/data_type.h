@@ -34,4 +34,26 @@ inline float to_float(Float16 value) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(finite) | special | sign);
 }
 
+template <typename T> T from_float(float value) { return static_cast<T>(value); }
+
+// To the nearest, ties to even.
+template <> inline BFloat16 from_float(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  return {static_cast<uint16_t>(value == value ? rounded : (bits >> 16) | 0x40u)};
+}
+
+// Subnormals by a sum with 0.5, whose last bit is theirs.
+template <> inline Float16 from_float(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffffu;
+  const uint32_t normal = (magnitude + 0xfffu + (magnitude >> 13 & 1) - 0x38000000u) >> 13;
+  const uint32_t subnormal =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+  const uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+  const uint32_t result = magnitude < 0x38800000u   ? subnormal
+                          : magnitude < 0x477ff000u ? normal
+                                                    : special;
+  return {static_cast<uint16_t>((bits >> 16 & 0x8000u) | result)};
+}
+
 } // namespace bottomup

@@ -38,6 +38,24 @@ BOTTOMUP_ALWAYS_INLINE void load_tile(const FeatureMaps &features, int64_t image
       tile[d].pixel[p] = to_float(source[d * features.channel_stride + p * features.pixel_stride]);
 }
 
+/// Writes `count` pixels of the tile to `target`, of the same type and strides as the features.
+template <typename T>
+BOTTOMUP_ALWAYS_INLINE void store_tile(const FeatureMaps &features, void *target, int64_t image,
+                                       int64_t first, int64_t count, const Row *tile) {
+  T *values =
+      static_cast<T *>(target) + image * features.batch_stride + first * features.pixel_stride;
+  if (count == kTile && features.pixel_stride == 1) {
+    for (int64_t d = 0; d < features.dimensions; ++d)
+      for (int64_t p = 0; p < kTile; ++p)
+        values[d * features.channel_stride + p] = from_float<T>(tile[d].pixel[p]);
+    return;
+  }
+  for (int64_t p = 0; p < count; ++p)
+    for (int64_t d = 0; d < features.dimensions; ++d)
+      values[d * features.channel_stride + p * features.pixel_stride] =
+          from_float<T>(tile[d].pixel[p]);
+}
+
 /// Pixels whose squares overflow float32 are scaled by a power of two, which turns no line. False
 /// if a feature is NaN or Inf.
 inline bool rescale_overflowing(int64_t dimensions, Row *tile, float *inverse_norm) {

@@ -3,7 +3,13 @@
 
 namespace bottomup {
 
-enum class Status { ok, num_modes_out_of_range, non_finite_modes, non_finite_features };
+enum class Status {
+  ok,
+  num_modes_out_of_range,
+  non_finite_modes,
+  non_finite_features,
+  labels_out_of_range
+};
 
 /// The status in words, for the caller's error message.
 constexpr const char *message(Status status) {
@@ -16,6 +22,8 @@ constexpr const char *message(Status status) {
     return "modes contain NaN or Inf";
   case Status::non_finite_features:
     return "features contain NaN or Inf";
+  case Status::labels_out_of_range:
+    return "labels must lie between -1 and the number of entities";
   }
   return "unknown status";
 }

@@ -32,7 +32,9 @@ class TestPrecision:
         same_bits(loss(features, labels), loss(features.float(), labels))
         half, full = gradient(loss, features, labels), gradient(loss, features.float(), labels)
         assert half.dtype == dtype
-        assert torch.equal(half, full.to(dtype))
+        # Two roundings where a contrast query's gradient is added to that of the other terms.
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(half, full.to(dtype), rtol=2 * eps, atol=1e-3 * eps)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_terms_have_the_dtype_of_the_features(

@@ -77,7 +77,8 @@ def test_equal_eigenvalues_give_a_line_of_their_space() -> None:
 def test_background_has_row_0_and_ignored_pixels_none() -> None:
     features = torch.eye(3).view(1, 3, 1, 3)
     lines = target_lines(features, torch.tensor([[[-1, 0, 2]]]), 3)
-    assert lines.tolist() == [[[0, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]]
+    expected = torch.tensor([[[0.0, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]])
+    torch.testing.assert_close(lines, expected, atol=1e-12, rtol=0)
 
 
 def test_an_entity_of_zero_features_has_a_zero_line() -> None:

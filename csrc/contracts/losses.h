@@ -1,0 +1,49 @@
+// The losses of equations 3 and 5 to 8 for given target lines, and their gradient with respect to
+// the raw features, in one pass; equations.md of the paper's summary numbers them so.
+//
+// terms[t] is the mean over the B images of term t; gradient = sum over t of weights[t] * d
+// terms[t] / d features, lines being constants. Degenerate images (more entities than dimensions,
+// two lines nearer than 0.98, condition of their Gram matrix above 1e4) have no segment-space
+// terms.
+//
+// Features are read once for the terms and once more, from the cache if it holds 16 rows of the
+// image, for the gradient, which is written once; the map of pixels x entities is never stored but
+// for 17 rows of the image per running thread. Products and sums are float32. Bitwise the same for
+// any number of threads on one instruction set, and a batch gives each image what it has alone.
+#pragma once
+
+#include <cstdint>
+
+#include "common/feature_maps.h"
+#include "common/parallel.h"
+#include "common/simd.h"
+#include "common/status.h"
+
+namespace bottomup {
+
+enum LossTerm { attraction, repulsion, contrast, segment_mse, segment_gradient, norm, loss_terms };
+
+enum class RepulsionNormaliser { entities, pairs, sqrt_pairs };
+
+struct LossesProblem {
+  FeatureMaps features;
+  int64_t height, width;
+  const int32_t *labels; // (B, H, W) contiguous: -1 ignore, 0 background, 1..K
+  int64_t num_entities;  // K
+  const float *lines;    // (B, K+1, D) contiguous, row 0 the background's
+  RepulsionNormaliser normaliser;
+
+  float weights[loss_terms]; // of the gradient
+  const int64_t *seeds;      // (B, 2): seed and image counter of the contrast's draws
+  int64_t queries;           // of the contrast, per entity; 0 leaves it out
+  int64_t negatives;         // of the contrast, per entity
+
+  float *terms;                // (loss_terms), written
+  void *gradient;              // written, of the features' type; null for the terms alone
+  FeatureMaps gradient_layout; // its strides
+};
+
+/// On a status other than ok the outputs are unspecified. An empty batch or image gives zeros.
+Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &parallel_for);
+
+} // namespace bottomup
