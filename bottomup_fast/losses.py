@@ -191,6 +191,13 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
 
 def check_features(features: Tensor, name: str = "features") -> None:
     """Raise InputError unless `features` is a finite (B, D, H, W) float tensor with D >= 1."""
+    check_feature_shape(features, name)
+    if not features.isfinite().all():
+        raise InputError(f"{name} contain NaN or Inf")
+
+
+def check_feature_shape(features: Tensor, name: str = "features") -> None:
+    """The same without looking at the values."""
     kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
     if kind not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise InputError(f"{name} must be a float tensor of 16, 32 or 64 bits, got {kind}")
@@ -198,8 +205,6 @@ def check_features(features: Tensor, name: str = "features") -> None:
         raise InputError(f"{name} must be (B, D, H, W), got shape {tuple(features.shape)}")
     if features.shape[1] < 1:
         raise InputError(f"{name} must have at least one dimension, got D = 0")
-    if not features.isfinite().all():
-        raise InputError(f"{name} contain NaN or Inf")
 
 
 def check_labels(

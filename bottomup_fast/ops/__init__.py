@@ -4,6 +4,9 @@ So `torch.compile(fullgraph=True)`, export and meta tensors work with all of the
 """
 
 from bottomup_fast.ops.assign import assign
+from bottomup_fast.ops.cluster import Clusters, cluster
+from bottomup_fast.ops.cluster_regions import cluster_regions
 from bottomup_fast.ops.library import build_info
+from bottomup_fast.ops.mean_shift import mean_shift
 
-__all__ = ["assign", "build_info"]
+__all__ = ["Clusters", "assign", "build_info", "cluster", "cluster_regions", "mean_shift"]

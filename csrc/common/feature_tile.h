@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "common/feature_maps.h"
@@ -11,6 +12,8 @@
 namespace bottomup {
 
 inline constexpr int64_t kTile = 64; // pixels loaded at a time: at D = 128 they fill an L1 cache
+inline constexpr int64_t kTilesAhead = 2; // on their way from memory to the L2 cache
+inline constexpr size_t kCacheLine = 64;  // bytes
 inline constexpr float kMinNorm = 1e-6f;
 
 /// One channel of the pixels of a tile.
@@ -20,17 +23,44 @@ struct alignas(64) Row {
 
 inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
+/// Asks for a line of the cache of every row some tiles ahead: so many rows at once are more than
+/// processors foresee, and asked for all at once they keep it waiting.
+struct Ahead {
+  const char *rows = nullptr; // of the first channel
+  int64_t stride = 0;         // bytes from one to the next; 0 asks for nothing
+
+  BOTTOMUP_ALWAYS_INLINE void prefetch(int64_t channel, int64_t line) const {
+    __builtin_prefetch(rows + channel * stride + line * kCacheLine, 0, 2);
+  }
+};
+
+template <typename T> inline constexpr int64_t kLines = sizeof(T[kTile]) / kCacheLine;
+
+/// What follows the tile at `first` in rows of contiguous pixels.
+template <typename T>
+BOTTOMUP_ALWAYS_INLINE Ahead tiles_ahead(const FeatureMaps &features, int64_t image,
+                                         int64_t first) {
+  const T *row = static_cast<const T *>(features.data) + image * features.batch_stride + first;
+  return {reinterpret_cast<const char *>(row + kTilesAhead * kTile),
+          static_cast<int64_t>(features.channel_stride * sizeof(T))};
+}
+
 /// Fills the tile with `count` pixels of an image from `first` on; the rest of it keeps the finite
-/// numbers it had.
+/// numbers it had. Asks for `lines_ahead` of the lines of the cache that each row will need.
 template <typename T>
 BOTTOMUP_ALWAYS_INLINE void load_tile(const FeatureMaps &features, int64_t image, int64_t first,
-                                      int64_t count, Row *tile) {
+                                      int64_t count, Row *tile, int64_t lines_ahead = kLines<T>) {
   const T *source = static_cast<const T *>(features.data) + image * features.batch_stride +
                     first * features.pixel_stride;
   if (count == kTile && features.pixel_stride == 1) {
-    for (int64_t d = 0; d < features.dimensions; ++d)
+    const Ahead ahead = tiles_ahead<T>(features, image, first);
+    for (int64_t d = 0; d < features.dimensions; ++d) {
+      const T *row = source + d * features.channel_stride;
+      for (int64_t line = 0; line < lines_ahead; ++line)
+        ahead.prefetch(d, line);
       for (int64_t p = 0; p < kTile; ++p)
-        tile[d].pixel[p] = to_float(source[d * features.channel_stride + p]);
+        tile[d].pixel[p] = to_float(row[p]);
+    }
     return;
   }
   for (int64_t p = 0; p < count; ++p)

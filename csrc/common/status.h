@@ -3,7 +3,15 @@
 
 namespace bottomup {
 
-enum class Status { ok, num_modes_out_of_range, non_finite_modes, non_finite_features };
+enum class Status {
+  ok,
+  num_modes_out_of_range,
+  non_finite_modes,
+  non_finite_features,
+  non_finite_points,
+  non_finite_seeds,
+  bad_offsets
+};
 
 /// The status in words, for the caller's error message.
 constexpr const char *message(Status status) {
@@ -16,6 +24,12 @@ constexpr const char *message(Status status) {
     return "modes contain NaN or Inf";
   case Status::non_finite_features:
     return "features contain NaN or Inf";
+  case Status::non_finite_points:
+    return "points contain NaN or Inf";
+  case Status::non_finite_seeds:
+    return "seeds contain NaN or Inf";
+  case Status::bad_offsets:
+    return "offsets must ascend from 0 to the number of points";
   }
   return "unknown status";
 }

@@ -1,0 +1,260 @@
+#include "contracts/cluster.h"
+
+#include <numbers>
+
+#include "meanshift_cpu/climbing.h"
+#include "meanshift_cpu/full_pass.h"
+#include "meanshift_cpu/labels.h"
+
+namespace bottomup {
+namespace {
+
+constexpr int64_t kWholeSample = 4096; // pixels up to which an image is its own sample
+constexpr int64_t kLargeSample = 1 << 15;
+constexpr int64_t kClimbed = 1 << 18; // pixels that modes climb on at most
+constexpr int64_t kRun = 16;          // neighbours sampled together: a cache line of float32
+// Parts of the bandwidth: steps of modes at rest, or nearly; the distance within which modes are
+// one.
+constexpr double kSettled = 1.0 / 256, kNearlySettled = 1.0 / 32, kSame = 1.0 / 16;
+constexpr double kClimbTolerance = 1e-4;
+constexpr double kRival = 0.8;     // of the support of a mode, what one beside it may not have
+constexpr double kPromising = 0.5; // of min_support: support on a sample that is worth a full pass
+
+class ImageClustering {
+public:
+  ImageClustering(const ClusterProblem &problem, int64_t image, Simd simd,
+                  const ParallelFor &parallel_for)
+      : problem_(problem), features_(problem.features), image_(image), simd_(simd),
+        parallel_for_(parallel_for), window_(problem.settings.bandwidth_deg),
+        min_support_(static_cast<double>(problem.settings.min_support)),
+        mask_(problem.mask ? problem.mask + image * features_.pixels : nullptr),
+        index_(problem.labels + image * features_.pixels),
+        score_(problem.score + image * features_.pixels), sample_(features_.dimensions),
+        modes_(features_.dimensions), rejected_(features_.dimensions) {}
+
+  Status run() {
+    const std::vector<int32_t> pixels = pixels_taking_part();
+    const bool whole = static_cast<int64_t>(pixels.size()) <= kWholeSample;
+    const std::vector<int32_t> chosen = runs_of(pixels, kWholeSample);
+    if (!whole)
+      weight_ = static_cast<float>(pixels.size()) / static_cast<float>(chosen.size());
+    if (!sample_.add(features_, image_, chosen, weight_, simd_))
+      return Status::non_finite_features;
+    const Modes found = find_all(sample_, whole);
+    modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
+    if (!(whole ? assign() : settle(pixels, rivals(found))))
+      return Status::non_finite_features;
+    write_results();
+    return Status::ok;
+  }
+
+private:
+  std::vector<int32_t> pixels_taking_part() const {
+    std::vector<int32_t> pixels = range(features_.pixels);
+    if (mask_)
+      std::erase_if(pixels, [&](int32_t p) { return !mask_[p]; });
+    return pixels;
+  }
+
+  /// Runs of neighbours, one somewhere in each of equal stretches: at equal distances they might
+  /// all lie in few columns of the image.
+  static std::vector<int32_t> runs_of(const std::vector<int32_t> &pixels, int64_t count) {
+    if (static_cast<int64_t>(pixels.size()) <= count)
+      return pixels;
+    const double stretch =
+        static_cast<double>(pixels.size() - kRun) * kRun / static_cast<double>(count);
+    std::vector<int32_t> chosen;
+    for (int64_t i = 0; i < count / kRun; ++i) {
+      const double jitter = std::fmod(static_cast<double>(i) * std::numbers::phi, 1.0);
+      const double place = (static_cast<double>(i) + jitter) * stretch;
+      const auto start = pixels.begin() + static_cast<int64_t>(place);
+      chosen.insert(chosen.end(), start, start + kRun);
+    }
+    return chosen;
+  }
+
+  Modes find_all(const PointSet &points, bool whole) const {
+    const Lines none(features_.dimensions);
+    return find_modes(points, none, none, {window_, min_support_, whole}, simd_, parallel_for_);
+  }
+
+  /// Whether a mode not kept has nearly the support of one that is: then a sample cannot tell which
+  /// of them to keep.
+  bool rivals(const Modes &found) const {
+    for (int64_t i = 0; i < found.count(); ++i)
+      for (int64_t j = 0; j < modes_.count(); ++j) {
+        const float cosine =
+            std::abs(dot(found.lines.row(i), modes_.lines.row(j), features_.dimensions));
+        if (cosine >= window_.cosine && cosine < window_.part(kSame) &&
+            found.support[i] >= kRival * modes_.support[j])
+          return true;
+      }
+    return false;
+  }
+
+  PassResult pass(bool hinted, bool step) {
+    return run_full_pass({features_, image_, mask_, modes_.lines, window_, problem_.width, hinted,
+                          step, index_, score_},
+                         simd_, parallel_for_);
+  }
+
+  bool assign() {
+    keep_best();
+    return pass(false, false).finite;
+  }
+
+  /// Passes over the image until its modes rest and no more are found; modes that a sample gives
+  /// badly climb on many pixels in between. False if a feature is NaN or Inf.
+  bool settle(const std::vector<int32_t> &pixels, bool difficult) {
+    const double rest = (problem_.settings.fast ? kNearlySettled : kSettled) * window_.bandwidth;
+    bool hinted = false, climbed = false;
+    int64_t searched = 0; // pixels in no window when modes were last sought among them
+    for (int64_t round = 0; round < problem_.settings.rounds; ++round) {
+      if (difficult && !climbed) {
+        if (!climb(pixels))
+          return false;
+        climbed = true;
+        hinted = false;
+      }
+      keep_best();
+      PassResult result = pass(hinted, true);
+      if (!result.finite)
+        return false;
+      Modes fresh(features_.dimensions);
+      if (result.num_uncovered >= searched + problem_.settings.min_support &&
+          modes_.count() < problem_.max_modes) {
+        fresh = search(result);
+        searched = result.num_uncovered;
+      }
+      const std::vector<int32_t> kept = keep(result.moved);
+      const bool same = fresh.count() == 0 && kept == range(modes_.count());
+      if (same && result.largest_move <= rest) {
+        modes_.support = result.moved.support;
+        return true;
+      }
+      difficult = hinted; // one step on all pixels mends what a sample has missed, or else
+      modes_ = result.moved.chosen(kept);
+      modes_.append(fresh);
+      hinted = same;
+    }
+    keep_best();
+    return pass(hinted, false).finite;
+  }
+
+  /// Seeks modes on a larger sample and takes them, and those there are, uphill on as many pixels
+  /// as fit into memory; false if a feature is NaN or Inf.
+  bool climb(const std::vector<int32_t> &pixels) {
+    const auto gather = [&](int64_t count, PointSet &points) {
+      const std::vector<int32_t> chosen = runs_of(pixels, count);
+      const auto weight = static_cast<double>(pixels.size()) / static_cast<double>(chosen.size());
+      return points.add(features_, image_, chosen, static_cast<float>(weight), simd_);
+    };
+    PointSet some(features_.dimensions), many(features_.dimensions);
+    if (!gather(kLargeSample, some) || !gather(kClimbed, many))
+      return false;
+    Modes all = modes_;
+    all.append(find_all(some, false));
+    const Climb climbing(many, window_.cosine, simd_, parallel_for_);
+    all.lines = climb_to_modes(climbing, std::move(all.lines), Lines(features_.dimensions), window_,
+                               kClimbTolerance);
+    all.support = climbing.support(all.lines);
+    modes_ = all.chosen(kept_modes(all, window_, min_support_, simd_));
+    return true;
+  }
+
+  /// The modes to keep, in the order they have; modes that turn out too small are not sought again.
+  std::vector<int32_t> keep(const Modes &moved) {
+    for (int64_t i = 0; i < moved.count(); ++i)
+      if (moved.support[i] < min_support_)
+        rejected_.append(moved.lines.row(i));
+    std::vector<int32_t> kept = kept_modes(moved, window_, min_support_, simd_);
+    std::ranges::sort(kept);
+    return kept;
+  }
+
+  /// Modes among the pixels that lie in no window.
+  Modes search(const PassResult &result) const {
+    PointSet points(features_.dimensions);
+    for (const Uncovered &uncovered : result.uncovered)
+      add(points, uncovered.lines, uncovered.weight);
+    const Search outside{window_, kPromising * min_support_, false};
+    if (!has_dense_points(points, outside, simd_))
+      return Modes(features_.dimensions);
+    const Climb climb(sample_, window_.cosine, simd_, parallel_for_);
+    const std::vector<float> nearest = climb.nearest(result.moved.lines);
+    Lines covered(features_.dimensions), line(features_.dimensions, 1);
+    for (int64_t i = 0; i < sample_.count(); ++i)
+      if (nearest[i] >= window_.cosine) {
+        sample_.copy(i, line.row(0));
+        covered.append(line.row(0));
+      }
+    add(points, covered, weight_);
+    const Modes found =
+        find_modes(points, result.moved.lines, rejected_, outside, simd_, parallel_for_);
+    return found.chosen(kept_modes(found, window_, outside.min_support, simd_));
+  }
+
+  void add(PointSet &points, const Lines &lines, float weight) const {
+    points.add(as_features(lines), 0, range(lines.count()), weight, simd_);
+  }
+
+  std::vector<int32_t> by_support() const {
+    std::vector<int32_t> order = range(modes_.count());
+    std::ranges::stable_sort(
+        order, [&](int32_t a, int32_t b) { return modes_.support[a] > modes_.support[b]; });
+    return order;
+  }
+
+  void keep_best() {
+    if (modes_.count() <= problem_.max_modes)
+      return;
+    std::vector<int32_t> order = by_support();
+    order.resize(problem_.max_modes);
+    std::ranges::sort(order);
+    modes_ = modes_.chosen(order);
+  }
+
+  void write_results() const {
+    const std::vector<int32_t> order = by_support();
+    problem_.num_modes[image_] = static_cast<int32_t>(order.size());
+    float *line = problem_.modes + image_ * problem_.max_modes * features_.dimensions;
+    int32_t *support = problem_.support + image_ * problem_.max_modes;
+    std::fill_n(line, problem_.max_modes * features_.dimensions, 0.0f);
+    std::fill_n(support, problem_.max_modes, 0);
+    for (const int32_t mode : order) {
+      std::copy_n(modes_.lines.row(mode), features_.dimensions, line);
+      make_canonical(line, features_.dimensions);
+      line += features_.dimensions;
+      *support++ = static_cast<int32_t>(modes_.support[mode]);
+    }
+    problem_.num_segments[image_] = number_by_appearance(index_, features_.pixels, modes_.count(),
+                                                         order.empty() ? 0 : order.front());
+  }
+
+  const ClusterProblem &problem_;
+  const FeatureMaps &features_;
+  int64_t image_;
+  Simd simd_;
+  const ParallelFor &parallel_for_;
+  Window window_;
+  double min_support_;
+  const bool *mask_;
+  int32_t *index_;
+  float *score_;
+  PointSet sample_;
+  float weight_ = 1; // pixels for which one of the sample stands
+  Modes modes_;
+  Lines rejected_;
+};
+
+} // namespace
+
+Status cluster_cpu(const ClusterProblem &problem, Simd simd, const ParallelFor &parallel_for) {
+  for (int64_t image = 0; image < problem.features.batch; ++image)
+    if (const Status status = ImageClustering(problem, image, simd, parallel_for).run();
+        status != Status::ok)
+      return status;
+  return Status::ok;
+}
+
+} // namespace bottomup
