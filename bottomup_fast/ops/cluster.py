@@ -21,7 +21,7 @@ Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 MAX_MODES = 1024
 """Modes of an image at most, if the caller says nothing else."""
 ROUNDS = 8
-"""Passes over an image at most; two are enough for most."""
+"""Passes over an image at most; most need one or two."""
 
 
 class Clusters(NamedTuple):
@@ -58,7 +58,7 @@ def cluster(
     """Partition the pixels of each image by the modes of their lines (equation 10).
 
     Modes are sought on subsets of the pixels and verified on all; contiguous or channels-last
-    features are read about twice. For the same input and CPU path all fields are bitwise the same
+    features are read once or twice. For the same input and CPU path all fields are bitwise the same
     for any number of threads, and those of a batch are those of its images.
 
     Args:
@@ -69,7 +69,8 @@ def cluster(
         min_support: pixels a mode needs in its window; if none has, all pixels are one segment.
         rounds: passes over an image at most.
         max_modes: of an image; of more, those of least support are left out.
-        fast: stop after one step of the modes on all pixels, instead of when they rest.
+        fast: stop when a step on all pixels moves no mode by more than 1/16 of the bandwidth, not
+            1/256: mostly after one pass.
 
     Raises:
         InputError: a wrong rank, shape, dtype, device or range, NaN or Inf in the features, inside

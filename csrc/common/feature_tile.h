@@ -23,41 +23,19 @@ struct alignas(64) Row {
 
 inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-/// Asks for a line of the cache of every row some tiles ahead: so many rows at once are more than
-/// processors foresee, and asked for all at once they keep it waiting.
-struct Ahead {
-  const char *rows = nullptr; // of the first channel
-  int64_t stride = 0;         // bytes from one to the next; 0 asks for nothing
-
-  BOTTOMUP_ALWAYS_INLINE void prefetch(int64_t channel, int64_t line) const {
-    __builtin_prefetch(rows + channel * stride + line * kCacheLine, 0, 2);
-  }
-};
-
-template <typename T> inline constexpr int64_t kLines = sizeof(T[kTile]) / kCacheLine;
-
-/// What follows the tile at `first` in rows of contiguous pixels.
-template <typename T>
-BOTTOMUP_ALWAYS_INLINE Ahead tiles_ahead(const FeatureMaps &features, int64_t image,
-                                         int64_t first) {
-  const T *row = static_cast<const T *>(features.data) + image * features.batch_stride + first;
-  return {reinterpret_cast<const char *>(row + kTilesAhead * kTile),
-          static_cast<int64_t>(features.channel_stride * sizeof(T))};
-}
-
 /// Fills the tile with `count` pixels of an image from `first` on; the rest of it keeps the finite
-/// numbers it had. Asks for `lines_ahead` of the lines of the cache that each row will need.
+/// numbers it had.
 template <typename T>
 BOTTOMUP_ALWAYS_INLINE void load_tile(const FeatureMaps &features, int64_t image, int64_t first,
-                                      int64_t count, Row *tile, int64_t lines_ahead = kLines<T>) {
+                                      int64_t count, Row *tile) {
   const T *source = static_cast<const T *>(features.data) + image * features.batch_stride +
                     first * features.pixel_stride;
   if (count == kTile && features.pixel_stride == 1) {
-    const Ahead ahead = tiles_ahead<T>(features, image, first);
     for (int64_t d = 0; d < features.dimensions; ++d) {
       const T *row = source + d * features.channel_stride;
-      for (int64_t line = 0; line < lines_ahead; ++line)
-        ahead.prefetch(d, line);
+      // So many rows at once are more than processors foresee.
+      for (size_t line = 0; line < sizeof(T[kTile]); line += kCacheLine)
+        __builtin_prefetch(reinterpret_cast<const char *>(row + kTilesAhead * kTile) + line, 0, 2);
       for (int64_t p = 0; p < kTile; ++p)
         tile[d].pixel[p] = to_float(row[p]);
     }

@@ -12,10 +12,11 @@ namespace {
 constexpr int64_t kWholeSample = 4096; // pixels up to which an image is its own sample
 constexpr int64_t kLargeSample = 1 << 15;
 constexpr int64_t kClimbed = 1 << 18; // pixels that modes climb on at most
+constexpr int64_t kMostModes = 1024;  // at a time, before the best are chosen
 constexpr int64_t kRun = 16;          // neighbours sampled together: a cache line of float32
 // Parts of the bandwidth: steps of modes at rest, or nearly; the distance within which modes are
 // one.
-constexpr double kSettled = 1.0 / 256, kNearlySettled = 1.0 / 32, kSame = 1.0 / 16;
+constexpr double kSettled = 1.0 / 256, kNearlySettled = 1.0 / 16, kSame = 1.0 / 16;
 constexpr double kClimbTolerance = 1e-4;
 constexpr double kRival = 0.8;     // of the support of a mode, what one beside it may not have
 constexpr double kPromising = 0.5; // of min_support: support on a sample that is worth a full pass
@@ -30,7 +31,8 @@ public:
         mask_(problem.mask ? problem.mask + image * features_.pixels : nullptr),
         index_(problem.labels + image * features_.pixels),
         score_(problem.score + image * features_.pixels), sample_(features_.dimensions),
-        modes_(features_.dimensions), rejected_(features_.dimensions) {}
+        many_(features_.dimensions), modes_(features_.dimensions), rejected_(features_.dimensions) {
+  }
 
   Status run() {
     const std::vector<int32_t> pixels = pixels_taking_part();
@@ -42,8 +44,13 @@ public:
       return Status::non_finite_features;
     const Modes found = find_all(sample_, whole);
     modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
-    if (!(whole ? assign() : settle(pixels, rivals(found))))
+    if (!whole && !settle(pixels, rivals(found)))
       return Status::non_finite_features;
+    if (whole || modes_.count() > problem_.max_modes) {
+      keep_best(problem_.max_modes);
+      if (!pass(false, false).finite)
+        return Status::non_finite_features;
+    }
     write_results();
     return Status::ok;
   }
@@ -98,31 +105,23 @@ private:
                          simd_, parallel_for_);
   }
 
-  bool assign() {
-    keep_best();
-    return pass(false, false).finite;
-  }
-
   /// Passes over the image until its modes rest and no more are found; modes that a sample gives
   /// badly climb on many pixels in between. False if a feature is NaN or Inf.
   bool settle(const std::vector<int32_t> &pixels, bool difficult) {
     const double rest = (problem_.settings.fast ? kNearlySettled : kSettled) * window_.bandwidth;
-    bool hinted = false, climbed = false;
+    const int64_t most_modes = std::max(problem_.max_modes, kMostModes);
+    bool hinted = false;
     int64_t searched = 0; // pixels in no window when modes were last sought among them
     for (int64_t round = 0; round < problem_.settings.rounds; ++round) {
-      if (difficult && !climbed) {
-        if (!climb(pixels))
-          return false;
-        climbed = true;
-        hinted = false;
-      }
-      keep_best();
+      if (difficult && !climb(pixels))
+        return false;
+      keep_best(most_modes);
       PassResult result = pass(hinted, true);
       if (!result.finite)
         return false;
       Modes fresh(features_.dimensions);
       if (result.num_uncovered >= searched + problem_.settings.min_support &&
-          modes_.count() < problem_.max_modes) {
+          modes_.count() < most_modes) {
         fresh = search(result);
         searched = result.num_uncovered;
       }
@@ -132,34 +131,38 @@ private:
         modes_.support = result.moved.support;
         return true;
       }
-      difficult = hinted; // one step on all pixels mends what a sample has missed, or else
+      // One step on all pixels mends what a sample has missed, or the image is difficult.
+      difficult = hinted || many_.count() > 0;
       modes_ = result.moved.chosen(kept);
       modes_.append(fresh);
-      hinted = same;
+      hinted = same && !difficult;
     }
-    keep_best();
+    keep_best(most_modes);
     return pass(hinted, false).finite;
   }
 
-  /// Seeks modes on a larger sample and takes them, and those there are, uphill on as many pixels
-  /// as fit into memory; false if a feature is NaN or Inf.
+  /// Takes the modes, and at first those of a larger sample, uphill on as many pixels as fit into
+  /// memory; false if a feature is NaN or Inf.
   bool climb(const std::vector<int32_t> &pixels) {
-    const auto gather = [&](int64_t count, PointSet &points) {
-      const std::vector<int32_t> chosen = runs_of(pixels, count);
-      const auto weight = static_cast<double>(pixels.size()) / static_cast<double>(chosen.size());
-      return points.add(features_, image_, chosen, static_cast<float>(weight), simd_);
-    };
-    PointSet some(features_.dimensions), many(features_.dimensions);
-    if (!gather(kLargeSample, some) || !gather(kClimbed, many))
-      return false;
     Modes all = modes_;
-    all.append(find_all(some, false));
-    const Climb climbing(many, window_.cosine, simd_, parallel_for_);
+    if (many_.count() == 0) {
+      PointSet some(features_.dimensions);
+      if (!gather(pixels, kLargeSample, some) || !gather(pixels, kClimbed, many_))
+        return false;
+      all.append(find_all(some, false));
+    }
+    const Climb climbing(many_, window_.cosine, simd_, parallel_for_);
     all.lines = climb_to_modes(climbing, std::move(all.lines), Lines(features_.dimensions), window_,
                                kClimbTolerance);
     all.support = climbing.support(all.lines);
     modes_ = all.chosen(kept_modes(all, window_, min_support_, simd_));
     return true;
+  }
+
+  bool gather(const std::vector<int32_t> &pixels, int64_t count, PointSet &points) const {
+    const std::vector<int32_t> chosen = runs_of(pixels, count);
+    const auto weight = static_cast<double>(pixels.size()) / static_cast<double>(chosen.size());
+    return points.add(features_, image_, chosen, static_cast<float>(weight), simd_);
   }
 
   /// The modes to keep, in the order they have; modes that turn out too small are not sought again.
@@ -174,21 +177,20 @@ private:
 
   /// Modes among the pixels that lie in no window.
   Modes search(const PassResult &result) const {
+    const Search outside{window_, kPromising * min_support_, false};
+    Lines lines(features_.dimensions);
+    for (const Uncovered &uncovered : result.uncovered)
+      lines.append(uncovered.lines);
+    if (!has_dense_lines(lines, outside, simd_))
+      return Modes(features_.dimensions);
     PointSet points(features_.dimensions);
     for (const Uncovered &uncovered : result.uncovered)
       add(points, uncovered.lines, uncovered.weight);
-    const Search outside{window_, kPromising * min_support_, false};
-    if (!has_dense_points(points, outside, simd_))
-      return Modes(features_.dimensions);
     const Climb climb(sample_, window_.cosine, simd_, parallel_for_);
     const std::vector<float> nearest = climb.nearest(result.moved.lines);
-    Lines covered(features_.dimensions), line(features_.dimensions, 1);
-    for (int64_t i = 0; i < sample_.count(); ++i)
-      if (nearest[i] >= window_.cosine) {
-        sample_.copy(i, line.row(0));
-        covered.append(line.row(0));
-      }
-    add(points, covered, weight_);
+    std::vector<int32_t> covered = range(sample_.count());
+    std::erase_if(covered, [&](int32_t i) { return nearest[i] < window_.cosine; });
+    add(points, sample_.lines(covered), weight_);
     const Modes found =
         find_modes(points, result.moved.lines, rejected_, outside, simd_, parallel_for_);
     return found.chosen(kept_modes(found, window_, outside.min_support, simd_));
@@ -205,11 +207,11 @@ private:
     return order;
   }
 
-  void keep_best() {
-    if (modes_.count() <= problem_.max_modes)
+  void keep_best(int64_t count) {
+    if (modes_.count() <= count)
       return;
     std::vector<int32_t> order = by_support();
-    order.resize(problem_.max_modes);
+    order.resize(count);
     std::ranges::sort(order);
     modes_ = modes_.chosen(order);
   }
@@ -242,6 +244,7 @@ private:
   int32_t *index_;
   float *score_;
   PointSet sample_;
+  PointSet many_;    // of a difficult image
   float weight_ = 1; // pixels for which one of the sample stands
   Modes modes_;
   Lines rejected_;

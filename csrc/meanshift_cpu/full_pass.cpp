@@ -152,9 +152,7 @@ public:
       if (hints && count == kTile)
         candidates_.choose(pass_.index + first - (pass_.hinted ? 0 : back), pass_.modes);
       const bool look_near = hints && candidates_.count > 0;
-      ahead_ = tiles_ahead<T>(pass_.features, pass_.image, first);
-      load_tile<T>(pass_.features, pass_.image, first, count, tile_.rows.data(),
-                   look_near ? kLinesAtOnce : kLines<T>);
+      load_tile<T>(pass_.features, pass_.image, first, count, tile_.rows.data());
       if (!inverse_norms(dimensions_, tile_.rows.data(), tile_.inverse_norm))
         return false;
       for (int64_t p = 0; p < kTile; ++p) {
@@ -194,11 +192,9 @@ private:
     float products[kModes][kTile];
     const Row *rows = tile_.rows.data();
     if (candidates_.count <= 2)
-      multiply<lanes, 2, 4, kLinesAtOnce, kLines<T>>(dimensions_, rows, candidates_.block.data(),
-                                                     products, ahead_);
+      multiply<lanes, 2, 4>(dimensions_, rows, candidates_.block.data(), products);
     else
-      multiply<lanes, kModes, 2, kLinesAtOnce, kLines<T>>(
-          dimensions_, rows, candidates_.block.data(), products, ahead_);
+      multiply<lanes>(dimensions_, rows, candidates_.block.data(), products);
     int32_t nearest[kTile];
     float largest[kTile] = {};
     int32_t settled[kTile] = {};
@@ -293,8 +289,6 @@ private:
       }
   }
 
-  static constexpr int64_t kLinesAtOnce = kLines<T> / 2; // the rest while the tile is compared
-
   const FullPass &pass_;
   const ModeTable &table_;
   ChunkResult *result_ = nullptr;
@@ -302,7 +296,6 @@ private:
   Pixels tile_, unsettled_;
   int64_t num_unsettled_ = 0;
   Candidates candidates_;
-  Ahead ahead_;
   std::vector<float> lane_sums_; // (modes, D, lanes)
 };
 

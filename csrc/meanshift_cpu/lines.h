@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "meanshift_cpu/products.h"
@@ -18,10 +19,20 @@ struct Lines {
   float *row(int64_t i) { return values.data() + i * dimensions; }
   const float *row(int64_t i) const { return values.data() + i * dimensions; }
   void append(const float *line) { values.insert(values.end(), line, line + dimensions); }
+  void append(const Lines &lines) {
+    values.insert(values.end(), lines.values.begin(), lines.values.end());
+  }
 
   int64_t dimensions; // at least 1
   std::vector<float> values;
 };
+
+/// 0, 1, ..., count - 1.
+inline std::vector<int32_t> range(int64_t count) {
+  std::vector<int32_t> values(count);
+  std::iota(values.begin(), values.end(), 0);
+  return values;
+}
 
 /// Sixteen sums side by side, which every compiler vectorises the same way.
 inline float dot(const float *a, const float *b, int64_t dimensions) {

@@ -11,8 +11,7 @@ bool copy_lines(const FeatureMaps &features, int64_t image, Simd simd, Lines &li
   PointSet points(features.dimensions);
   if (!points.add(features, image, range(features.pixels), 1, simd))
     return false;
-  for (int64_t i = 0; i < points.count(); ++i)
-    points.copy(i, lines.row(i));
+  lines = points.lines(range(points.count()));
   return true;
 }
 
@@ -36,7 +35,7 @@ Status mean_shift_cpu(const MeanShiftProblem &problem, Simd simd, const Parallel
     PointSet points(dimensions);
     if (!points.add(problem.points, image, range(problem.points.pixels), 1, simd))
       return Status::non_finite_points;
-    Lines lines(dimensions, count);
+    Lines lines(dimensions);
     if (!copy_lines(problem.seeds, image, simd, lines))
       return Status::non_finite_seeds;
     const Climb climbing(points, Window(problem.bandwidth_deg).cosine, simd, parallel_for);

@@ -7,16 +7,19 @@ namespace bottomup {
 namespace {
 
 constexpr int64_t kSeeds = 64;       // of a round, outside all windows
+constexpr int64_t kCompared = 8192;  // to find them
 constexpr int64_t kBetween = 32;     // of a round, inside windows
-constexpr int kBetweenRounds = 2;    //
-constexpr int kStrayRounds = 2;      //
+constexpr int64_t kFewest = 8;       // of those, and
+constexpr int64_t kPerBetween = 64;  // points for each of them in between
+constexpr int kBetweenRounds = 3;    // at most
+constexpr int kStrayRounds = 2;      // of seeds that are not dense
 constexpr int kBarrenRounds = 2;     // after which denser seeds are given up
-constexpr uint32_t kRounds = 64;     //
+constexpr uint32_t kRounds = 64;     // at most
 constexpr double kMiddle = 1.0 / 3;  // part of the bandwidth in which a point climbs to its mode
 constexpr double kSame = 1.0 / 16;   // part of the bandwidth within which modes are one
 constexpr double kTolerance = 1e-6;  // of steps on all points
 constexpr double kRoughly = 1e-3;    // of steps on some
-constexpr int kSteps = 200;          //
+constexpr int kSteps = 200;          // at most
 constexpr int32_t kLeastDensity = 3; // of a seed that promises ten points and more
 
 bool near_any(const float *line, const Lines &lines, float cosine) {
@@ -50,7 +53,10 @@ public:
   }
 
   void nothing_new() { ++barren_rounds_; }
-  void something_new() { barren_rounds_ = 0; }
+  void something_new() {
+    barren_rounds_ = 0;
+    found_between_ = true;
+  }
 
 private:
   std::vector<int32_t> choose(const std::vector<float> &nearest) {
@@ -64,15 +70,20 @@ private:
           between.push_back(i);
       }
     if (barren_rounds_ < kBarrenRounds) {
-      const auto seeds =
-          dense_seeds(points_, outside, window, least_density(search_), kSeeds, turn_, simd_);
+      outside = evenly_spaced(outside, kCompared);
+      std::vector<int32_t> seeds =
+          dense_seeds(points_.lines(outside), window, least_density(search_), kSeeds, turn_, simd_);
+      for (int32_t &seed : seeds)
+        seed = outside[seed];
       if (!seeds.empty())
         return seeds;
     }
     if (search_.whole && !outside.empty() && stray_rounds_++ < kStrayRounds)
       return evenly_spaced(outside, kSeeds);
-    if (between_rounds_++ < kBetweenRounds)
-      return evenly_spaced(between, kBetween);
+    if (between_rounds_++ == 0 || (found_between_ && between_rounds_ <= kBetweenRounds)) {
+      found_between_ = false;
+      return evenly_spaced(between, std::clamp(points_.count() / kPerBetween, kFewest, kBetween));
+    }
     return {};
   }
 
@@ -81,13 +92,14 @@ private:
   Simd simd_;
   std::vector<bool> unused_;
   uint32_t turn_ = 0;
+  bool found_between_ = false;
   int barren_rounds_ = 0, stray_rounds_ = 0, between_rounds_ = 0;
 };
 
 } // namespace
 
 void Modes::append(const Modes &other) {
-  lines.values.insert(lines.values.end(), other.lines.values.begin(), other.lines.values.end());
+  lines.append(other.lines);
   support.insert(support.end(), other.support.begin(), other.support.end());
 }
 
@@ -142,10 +154,8 @@ Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const W
   return lines;
 }
 
-bool has_dense_points(const PointSet &points, const Search &search, Simd simd) {
-  const int32_t least = least_density(search);
-  return !dense_seeds(points, range(points.count()), search.window.cosine, least, 1, 0, simd)
-              .empty();
+bool has_dense_lines(const Lines &lines, const Search &search, Simd simd) {
+  return !dense_seeds(lines, search.window.cosine, least_density(search), 1, 0, simd).empty();
 }
 
 Modes find_modes(const PointSet &points, const Lines &known, const Lines &rejected,
@@ -153,18 +163,15 @@ Modes find_modes(const PointSet &points, const Lines &known, const Lines &reject
   const Climb climbing(points, search.window.cosine, simd, parallel_for);
   SeedSchedule schedule(points, search, simd);
   Lines old = known; // and rejected, and found
-  old.values.insert(old.values.end(), rejected.values.begin(), rejected.values.end());
+  old.append(rejected);
   Modes found(points.dimensions());
   std::vector<float> nearest = climbing.nearest(known);
   for (uint32_t round = 0; round < kRounds; ++round) {
     const std::vector<int32_t> starts = schedule.next(nearest);
     if (starts.empty())
       break;
-    Lines seeds(points.dimensions(), static_cast<int64_t>(starts.size()));
-    for (size_t i = 0; i < starts.size(); ++i)
-      points.copy(starts[i], seeds.row(i));
     Modes fresh(points.dimensions());
-    fresh.lines = climb_to_modes(climbing, std::move(seeds), old, search.window,
+    fresh.lines = climb_to_modes(climbing, points.lines(starts), old, search.window,
                                  search.whole ? kTolerance : kRoughly);
     if (fresh.count() == 0) {
       schedule.nothing_new();

@@ -50,8 +50,8 @@ struct Search {
 Modes find_modes(const PointSet &points, const Lines &known, const Lines &rejected,
                  const Search &search, Simd simd, const ParallelFor &parallel_for);
 
-/// Whether some of the points are near enough to one another for a mode that starts from them.
-bool has_dense_points(const PointSet &points, const Search &search, Simd simd);
+/// Whether some of the lines are near enough to one another for a mode that starts from them.
+bool has_dense_lines(const Lines &lines, const Search &search, Simd simd);
 
 /// Climbs until the lines rest, no step being longer than `tolerance`; those that come near one of
 /// `old`, or near one before them, are left out.

@@ -1,7 +1,5 @@
 #include "meanshift_cpu/point_set.h"
 
-#include <numeric>
-
 namespace bottomup {
 namespace {
 
@@ -94,10 +92,11 @@ bool PointSet::add(const FeatureMaps &features, int64_t image, std::span<const i
   return true;
 }
 
-std::vector<int32_t> range(int64_t count) {
-  std::vector<int32_t> values(count);
-  std::iota(values.begin(), values.end(), 0);
-  return values;
+Lines PointSet::lines(std::span<const int32_t> points) const {
+  Lines result(dimensions_, static_cast<int64_t>(points.size()));
+  for (size_t i = 0; i < points.size(); ++i)
+    copy(points[i], result.row(static_cast<int64_t>(i)));
+  return result;
 }
 
 std::vector<int32_t> evenly_spaced(std::span<const int32_t> values, int64_t count) {

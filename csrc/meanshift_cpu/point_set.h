@@ -34,6 +34,9 @@ public:
       line[d] = tile(point / kTile)[d].pixel[point % kTile];
   }
 
+  /// Some of the points, one a row.
+  Lines lines(std::span<const int32_t> points) const;
+
 private:
   int64_t dimensions_, count_ = 0;
   std::vector<Row> rows_;
@@ -46,9 +49,6 @@ inline FeatureMaps as_features(const Lines &lines) {
   return {1, lines.dimensions, lines.count(), lines.values.data(), DataType::float32, size,
           1, lines.dimensions};
 }
-
-/// 0, 1, ..., count - 1.
-std::vector<int32_t> range(int64_t count);
 
 /// At most `count` of the values at equal distances.
 std::vector<int32_t> evenly_spaced(std::span<const int32_t> values, int64_t count);

@@ -10,18 +10,14 @@ namespace bottomup {
 inline constexpr int64_t kModes = 6;
 
 /// products[j][p] = m_j . f_p for the first `modes` lines m of a (D, kModes) block, some vectors of
-/// `lanes` pixels at a time, the sums in registers. Asks for cache lines [first_line, last_line) of
-/// what is ahead meanwhile.
-template <int lanes, int modes = kModes, int vectors = 2, int first_line = 0, int last_line = 0>
+/// `lanes` pixels at a time, the sums in registers.
+template <int lanes, int modes = kModes, int vectors = 2>
 BOTTOMUP_ALWAYS_INLINE void multiply(int64_t dimensions, const Row *tile, const float *block,
-                                     float (*products)[kTile], const Ahead &ahead = {}) {
+                                     float (*products)[kTile]) {
   constexpr int pixels = vectors * lanes;
   for (int64_t first = 0; first < kTile; first += pixels) {
     float sums[modes][pixels] = {};
     for (int64_t d = 0; d < dimensions; ++d) {
-      if (first == 0)
-        for (int64_t line = first_line; line < last_line; ++line)
-          ahead.prefetch(d, line);
       BOTTOMUP_UNROLL
       for (int64_t j = 0; j < modes; ++j)
         for (int64_t p = 0; p < pixels; ++p)

@@ -4,18 +4,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "meanshift_cpu/point_set.h"
+#include "common/simd.h"
+#include "meanshift_cpu/lines.h"
 
 namespace bottomup {
 
-/// Up to `limit` of the candidate points, the densest first, none in the window of another one.
+/// Positions of up to `limit` of the lines, the densest first, none in the window of another one.
 ///
-/// The density of a point is a lower bound on the candidates in its window, itself included: only
-/// points are compared whose lines fall into one cell of a random partition of the projective
-/// sphere, which near lines often share. Points of density below `least` are no seeds. `turn`
-/// chooses the partition.
-std::vector<int32_t> dense_seeds(const PointSet &points, std::vector<int32_t> candidates,
-                                 float window, int32_t least, int64_t limit, uint32_t turn,
-                                 Simd simd);
+/// The density of a line is a lower bound on the lines in its window, itself included: only some
+/// are compared, which fall into one cell of a random partition of the projective sphere, as near
+/// lines often do. Lines of density below `least` are no seeds. `turn` chooses the partition.
+std::vector<int32_t> dense_seeds(const Lines &lines, float window, int32_t least, int64_t limit,
+                                 uint32_t turn, Simd simd);
 
 } // namespace bottomup
