@@ -150,7 +150,9 @@ def test_regions(benchmark: BenchmarkFixture, method: str) -> None:
     order, sizes = of_point.argsort(stable=True), torch.bincount(of_point)
     in_torch = region_clustering._cluster_in_torch(points, order, sizes, 45.0, 10)
     by_op = region_clustering.cluster_regions(points, of_point, 45.0, 10)
-    assert torch.equal(in_torch[0], by_op[0])
+    # Modes of equal support may come in another order.
+    pairs = torch.stack([in_torch[0], by_op[0]]).unique(dim=1)
+    assert pairs.shape[1] == len(in_torch[2]) == len(by_op[2])
     if method == "op":
         benchmark(region_clustering.cluster_regions, points, of_point, 45.0, 10)
     else:

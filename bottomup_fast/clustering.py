@@ -37,7 +37,7 @@ def cluster(
         mask: (H, W) or (B, H, W) bool; pixels outside take no part and get label 0.
         min_support: pixels a mode needs in its window to be kept; if none has, all pixels are one
             segment.
-        precision: "highest": the modes move on all pixels until they rest, to 1/256 of the
+        precision: "highest": the modes move on all pixels until they rest, to 1/8192 of the
             bandwidth; "fast": to 1/16. By default "highest" for float32 and float64, "fast" for
             half precision. The reference always computes at "highest".
         backend: "auto" takes the compiled op on CPUs, in float32, for all but float64 features, and

@@ -70,7 +70,7 @@ def cluster(
         rounds: passes over an image at most.
         max_modes: of an image; of more, those of least support are left out.
         fast: stop when a step on all pixels moves no mode by more than 1/16 of the bandwidth, not
-            1/256: mostly after one pass.
+            1/8192: mostly after one pass.
 
     Raises:
         InputError: a wrong rank, shape, dtype, device or range, NaN or Inf in the features, inside

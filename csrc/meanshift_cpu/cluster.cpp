@@ -9,15 +9,17 @@
 namespace bottomup {
 namespace {
 
-constexpr int64_t kWholeSample = 4096; // pixels up to which an image is its own sample
+constexpr int64_t kSample = 4096;          // pixels in which modes are sought first
+constexpr int64_t kWholeNumbers = 1 << 17; // pixels x D up to which all pixels are
 constexpr int64_t kLargeSample = 1 << 15;
 constexpr int64_t kClimbed = 1 << 18; // pixels that modes climb on at most
 constexpr int64_t kMostModes = 1024;  // at a time, before the best are chosen
 constexpr int64_t kRun = 16;          // neighbours sampled together: a cache line of float32
 // Parts of the bandwidth: steps of modes at rest, or nearly; the distance within which modes are
 // one.
-constexpr double kSettled = 1.0 / 256, kNearlySettled = 1.0 / 16, kSame = 1.0 / 16;
-constexpr double kClimbTolerance = 1e-4;
+constexpr double kSettled = 1.0 / 8192, kNearlySettled = 1.0 / 16, kSame = 1.0 / 16;
+constexpr double kClimbTolerance = 1e-5; // radians
+constexpr double kFading = 0.25;         // of the step before, what a step is if passes will do
 constexpr double kRival = 0.8;     // of the support of a mode, what one beside it may not have
 constexpr double kPromising = 0.5; // of min_support: support on a sample that is worth a full pass
 
@@ -36,13 +38,14 @@ public:
 
   Status run() {
     const std::vector<int32_t> pixels = pixels_taking_part();
-    const bool whole = static_cast<int64_t>(pixels.size()) <= kWholeSample;
-    const std::vector<int32_t> chosen = runs_of(pixels, kWholeSample);
+    const bool whole = static_cast<int64_t>(pixels.size()) <=
+                       std::max(kSample, kWholeNumbers / features_.dimensions);
+    const std::vector<int32_t> chosen = whole ? pixels : runs_of(pixels, kSample);
     if (!whole)
       weight_ = static_cast<float>(pixels.size()) / static_cast<float>(chosen.size());
     if (!sample_.add(features_, image_, chosen, weight_, simd_))
       return Status::non_finite_features;
-    const Modes found = find_all(sample_, whole);
+    const Modes found = find_all(sample_, whole, whole ? kExactly : kRoughly);
     modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
     if (!whole && !settle(pixels, rivals(found)))
       return Status::non_finite_features;
@@ -80,9 +83,10 @@ private:
     return chosen;
   }
 
-  Modes find_all(const PointSet &points, bool whole) const {
+  Modes find_all(const PointSet &points, bool thorough, double tolerance) const {
     const Lines none(features_.dimensions);
-    return find_modes(points, none, none, {window_, min_support_, whole}, simd_, parallel_for_);
+    return find_modes(points, none, none, {window_, min_support_, thorough, tolerance}, simd_,
+                      parallel_for_);
   }
 
   /// Whether a mode not kept has nearly the support of one that is: then a sample cannot tell which
@@ -111,6 +115,7 @@ private:
     const double rest = (problem_.settings.fast ? kNearlySettled : kSettled) * window_.bandwidth;
     const int64_t most_modes = std::max(problem_.max_modes, kMostModes);
     bool hinted = false;
+    double last_move = 0;
     int64_t searched = 0; // pixels in no window when modes were last sought among them
     for (int64_t round = 0; round < problem_.settings.rounds; ++round) {
       if (difficult && !climb(pixels))
@@ -131,8 +136,9 @@ private:
         modes_.support = result.moved.support;
         return true;
       }
-      // One step on all pixels mends what a sample has missed, or the image is difficult.
-      difficult = hinted || many_.count() > 0;
+      // A few steps on all pixels mend what a sample has missed, or the image is difficult.
+      difficult = many_.count() > 0 || (hinted && result.largest_move > kFading * last_move);
+      last_move = result.largest_move;
       modes_ = result.moved.chosen(kept);
       modes_.append(fresh);
       hinted = same && !difficult;
@@ -149,7 +155,7 @@ private:
       PointSet some(features_.dimensions);
       if (!gather(pixels, kLargeSample, some) || !gather(pixels, kClimbed, many_))
         return false;
-      all.append(find_all(some, false));
+      all.append(find_all(some, true, kRoughly));
     }
     const Climb climbing(many_, window_.cosine, simd_, parallel_for_);
     all.lines = climb_to_modes(climbing, std::move(all.lines), Lines(features_.dimensions), window_,
@@ -177,7 +183,7 @@ private:
 
   /// Modes among the pixels that lie in no window.
   Modes search(const PassResult &result) const {
-    const Search outside{window_, kPromising * min_support_, false};
+    const Search outside{window_, kPromising * min_support_, false, kRoughly};
     Lines lines(features_.dimensions);
     for (const Uncovered &uncovered : result.uncovered)
       lines.append(uncovered.lines);

@@ -24,8 +24,8 @@ Lines cluster_region(const ClusterRegionsProblem &problem, int64_t region, Simd 
   if (!points.add(problem.points, 0, members, 1, simd))
     return Lines(dimensions);
   const Lines none(dimensions);
-  const Search search{Window(problem.bandwidth_deg), static_cast<double>(problem.min_support),
-                      true};
+  const Search search{Window(problem.bandwidth_deg), static_cast<double>(problem.min_support), true,
+                      kExactly};
   const Modes found = find_modes(points, none, none, search, simd, parallel_for);
   Modes modes = found.chosen(kept_modes(found, search.window, search.min_support, simd));
   for (int64_t i = 0; i < modes.count(); ++i)

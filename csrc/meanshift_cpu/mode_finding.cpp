@@ -6,19 +6,17 @@
 namespace bottomup {
 namespace {
 
-constexpr int64_t kSeeds = 64;       // of a round, outside all windows
-constexpr int64_t kCompared = 8192;  // to find them
-constexpr int64_t kBetween = 32;     // of a round, inside windows
-constexpr int64_t kFewest = 8;       // of those, and
-constexpr int64_t kPerBetween = 64;  // points for each of them in between
-constexpr int kBetweenRounds = 3;    // at most
-constexpr int kStrayRounds = 2;      // of seeds that are not dense
+constexpr int64_t kSeeds = 64;                            // of a round, outside all windows
+constexpr int64_t kComparedFirst = 512, kCompared = 8192; // points, to find dense ones
+constexpr int64_t kBetween = 128;                         // of a round, inside windows
+constexpr int64_t kFewest = 8;                            // of those, and
+constexpr int64_t kPerBetween = 16;                       // points for each of them in between
+constexpr int kBetweenRounds = 2;                         // of a search, and
+constexpr int kThoroughRounds = 4;   // of a thorough one; likewise of seeds that are not dense
 constexpr int kBarrenRounds = 2;     // after which denser seeds are given up
 constexpr uint32_t kRounds = 64;     // at most
 constexpr double kMiddle = 1.0 / 3;  // part of the bandwidth in which a point climbs to its mode
 constexpr double kSame = 1.0 / 16;   // part of the bandwidth within which modes are one
-constexpr double kTolerance = 1e-6;  // of steps on all points
-constexpr double kRoughly = 1e-3;    // of steps on some
 constexpr int kSteps = 200;          // at most
 constexpr int32_t kLeastDensity = 3; // of a seed that promises ten points and more
 
@@ -53,10 +51,7 @@ public:
   }
 
   void nothing_new() { ++barren_rounds_; }
-  void something_new() {
-    barren_rounds_ = 0;
-    found_between_ = true;
-  }
+  void something_new() { barren_rounds_ = 0; }
 
 private:
   std::vector<int32_t> choose(const std::vector<float> &nearest) {
@@ -70,21 +65,28 @@ private:
           between.push_back(i);
       }
     if (barren_rounds_ < kBarrenRounds) {
-      outside = evenly_spaced(outside, kCompared);
-      std::vector<int32_t> seeds =
-          dense_seeds(points_.lines(outside), window, least_density(search_), kSeeds, turn_, simd_);
-      for (int32_t &seed : seeds)
-        seed = outside[seed];
+      // Large clusters show among few points already.
+      std::vector<int32_t> seeds;
+      if (turn_ == 0)
+        seeds = dense(evenly_spaced(outside, kComparedFirst));
+      if (seeds.empty())
+        seeds = dense(evenly_spaced(outside, kCompared));
       if (!seeds.empty())
         return seeds;
     }
-    if (search_.whole && !outside.empty() && stray_rounds_++ < kStrayRounds)
+    if (search_.thorough && !outside.empty() && stray_rounds_++ < kThoroughRounds)
       return evenly_spaced(outside, kSeeds);
-    if (between_rounds_++ == 0 || (found_between_ && between_rounds_ <= kBetweenRounds)) {
-      found_between_ = false;
+    if (between_rounds_++ < (search_.thorough ? kThoroughRounds : kBetweenRounds))
       return evenly_spaced(between, std::clamp(points_.count() / kPerBetween, kFewest, kBetween));
-    }
     return {};
+  }
+
+  std::vector<int32_t> dense(const std::vector<int32_t> &candidates) const {
+    std::vector<int32_t> seeds = dense_seeds(points_.lines(candidates), search_.window.cosine,
+                                             least_density(search_), kSeeds, turn_, simd_);
+    for (int32_t &seed : seeds)
+      seed = candidates[seed];
+    return seeds;
   }
 
   const PointSet &points_;
@@ -92,7 +94,6 @@ private:
   Simd simd_;
   std::vector<bool> unused_;
   uint32_t turn_ = 0;
-  bool found_between_ = false;
   int barren_rounds_ = 0, stray_rounds_ = 0, between_rounds_ = 0;
 };
 
@@ -171,8 +172,8 @@ Modes find_modes(const PointSet &points, const Lines &known, const Lines &reject
     if (starts.empty())
       break;
     Modes fresh(points.dimensions());
-    fresh.lines = climb_to_modes(climbing, points.lines(starts), old, search.window,
-                                 search.whole ? kTolerance : kRoughly);
+    fresh.lines =
+        climb_to_modes(climbing, points.lines(starts), old, search.window, search.tolerance);
     if (fresh.count() == 0) {
       schedule.nothing_new();
       continue;

@@ -39,10 +39,13 @@ struct Modes {
 std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double min_support,
                                 Simd simd);
 
+inline constexpr double kExactly = 1e-6, kRoughly = 1e-3; // radians, tolerances of a search
+
 struct Search {
   Window window;
   double min_support;
-  bool whole; // the points are all there are: find every mode, to the last digit
+  bool thorough;    // start from points without near ones, too
+  double tolerance; // steps of modes at rest
 };
 
 /// Every mode found outside the windows of the `known` ones, and not one of the `rejected`; which
