@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from bottomup_fast import ops
 from bottomup_fast.errors import InputError
-from bottomup_fast.losses import check_features
+from bottomup_fast.losses import check_feature_shape, check_features
+from bottomup_fast.ops.library import check_window
 from bottomup_fast.reference import clustering as reference
 from bottomup_fast.reference.lines import normalise
+
+Backend = Literal["auto", "reference"]
+Precision = Literal["highest", "fast"]
 
 
 def cluster(
@@ -17,6 +23,8 @@ def cluster(
     bandwidth_deg: float = 45.0,
     mask: Tensor | None = None,
     min_support: int = reference.MIN_SUPPORT,
+    precision: Precision | None = None,
+    backend: Backend = "auto",
 ) -> Tensor:
     """Partition of the pixels by the modes of their lines (eq. 10).
 
@@ -29,6 +37,11 @@ def cluster(
         mask: (H, W) or (B, H, W) bool; pixels outside take no part and get label 0.
         min_support: pixels a mode needs in its window to be kept; if none has, all pixels are one
             segment.
+        precision: "highest": the modes move on all pixels until they rest, to 1/8192 of the
+            bandwidth; "fast": to 1/16. By default "highest" for float32 and float64, "fast" for
+            half precision. The reference always computes at "highest".
+        backend: "auto" takes the compiled op on CPUs, in float32, for all but float64 features, and
+            keeps the 1024 best supported modes; "reference" is plain torch.
 
     Returns:
         int32 labels of the same H, W (and B): 1..n, numbered in order of first appearance in raster
@@ -40,34 +53,57 @@ def cluster(
     if mask is not None and not isinstance(mask, Tensor):
         raise InputError(f"mask must be a bool tensor, got {type(mask).__name__}")
     if isinstance(features, Tensor) and features.ndim == 3:
-        unsqueezed = None if mask is None else mask.unsqueeze(0)
-        return cluster(features.unsqueeze(0), bandwidth_deg, unsqueezed, min_support)[0]
-    check_features(features)
-    _check_bandwidth(bandwidth_deg)
-    if min_support < 1:
-        raise InputError(f"min_support must be at least 1, got {min_support}")
+        masks = None if mask is None else mask.unsqueeze(0)
+        maps = features.unsqueeze(0)
+        return cluster(maps, bandwidth_deg, masks, min_support, precision, backend)[0]
+    check_feature_shape(features)
+    check_window(bandwidth_deg, min_support)
+    if precision not in (None, "highest", "fast"):
+        raise InputError(f'precision must be None, "highest" or "fast", got {precision!r}')
     expected = (features.shape[0], *features.shape[2:])
+    if mask is not None:
+        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+            raise InputError(f"mask must be bool {expected}, got {mask.dtype} {tuple(mask.shape)}")
+        if mask.device != features.device:
+            raise InputError(f"mask is on {mask.device}, features on {features.device}")
+    if _compiled(features, backend):
+        fast = features.dtype.itemsize < 4 if precision is None else precision == "fast"
+        return ops.cluster(features, mask, bandwidth_deg, min_support, fast=fast).labels
+    check_features(features)
     if mask is None:
         mask = torch.ones(expected, dtype=torch.bool, device=features.device)
-    if mask.dtype != torch.bool or tuple(mask.shape) != expected:
-        raise InputError(f"mask must be bool {expected}, got {mask.dtype} {tuple(mask.shape)}")
-    if mask.device != features.device:
-        raise InputError(f"mask is on {mask.device}, features on {features.device}")
-    images = [
-        assign_pixels(image, find_modes(image, chosen, bandwidth_deg, min_support).lines, chosen)[0]
-        for image, chosen in zip(features, mask, strict=True)
-    ]
-    labels = [reference.number_by_appearance(index.flatten()).view_as(index) for index in images]
-    return torch.stack(labels) if labels else mask.int()
+    images = []
+    for image, chosen in zip(features, mask, strict=True):
+        modes = _reference_modes(image, chosen, bandwidth_deg, min_support)
+        index, _ = assign_pixels(image, modes.lines, chosen)
+        images.append(reference.number_by_appearance(index.flatten()).view_as(index))
+    return torch.stack(images) if images else mask.int()
 
 
 def find_modes(
     features: Tensor, mask: Tensor, bandwidth_deg: float, min_support: int
 ) -> reference.Modes:
     """Modes of the masked pixels of one (D, H, W) map."""
+    if not _compiled(features, "auto"):
+        return _reference_modes(features, mask, bandwidth_deg, min_support)
+    found = ops.cluster(features.unsqueeze(0), mask.unsqueeze(0), bandwidth_deg, min_support)
+    count = int(found.num_modes[0])
+    return reference.Modes(found.modes[0, :count], found.support[0, :count].long())
+
+
+def _reference_modes(
+    features: Tensor, mask: Tensor, bandwidth_deg: float, min_support: int
+) -> reference.Modes:
     pixels = features.flatten(1).mT[mask.flatten()]
     dtype = torch.promote_types(features.dtype, torch.float32)
     return reference.seeded_modes(normalise(pixels.to(dtype), dim=-1), bandwidth_deg, min_support)
+
+
+def _compiled(features: Tensor, backend: Backend) -> bool:
+    if backend not in ("auto", "reference"):
+        raise InputError(f'backend must be "auto" or "reference", got {backend!r}')
+    on_cpu = features.device.type == "cpu"
+    return backend == "auto" and on_cpu and features.dtype != torch.float64
 
 
 def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,6 +134,7 @@ def mean_shift(
     bandwidth_deg: float = 45.0,
     tolerance: float | None = None,
     max_steps: int = 200,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Batched mean shift on lines (eq. 10).
 
@@ -107,6 +144,8 @@ def mean_shift(
         bandwidth_deg: half opening angle of the window, degrees in (0, 45].
         tolerance: a seed rests when a step moves it less; 1e-6 by default, 1e-10 for float64.
         max_steps: bound on the steps.
+        backend: "auto" takes the compiled op on CPUs for all but float64; "reference" is plain
+            torch.
 
     Returns:
         modes (B, S, D), unit lines with their component of largest magnitude positive, and support
@@ -118,8 +157,6 @@ def mean_shift(
     for name, tensor in (("points", points), ("seeds", seeds)):
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 3:
             raise InputError(f"{name} must be a float tensor of shape (B, count, D)")
-        if not tensor.isfinite().all():
-            raise InputError(f"{name} contain NaN or Inf")
     if points.shape[0] != seeds.shape[0] or points.shape[2] != seeds.shape[2]:
         raise InputError(
             f"seeds {tuple(seeds.shape)} must have the B and D of points {tuple(points.shape)}"
@@ -128,12 +165,18 @@ def mean_shift(
         raise InputError("seeds must have the dtype and device of points")
     if points.shape[2] < 1:
         raise InputError("points must have at least one dimension, got D = 0")
-    _check_bandwidth(bandwidth_deg)
+    check_window(bandwidth_deg)
     if max_steps < 0:
         raise InputError(f"max_steps must not be negative, got {max_steps}")
     dtype = torch.promote_types(points.dtype, torch.float32)
     if tolerance is None:
         tolerance = 1e-10 if dtype == torch.float64 else 1e-6
+    if _compiled(points, backend):
+        lines, counts = ops.mean_shift(points, seeds, bandwidth_deg, tolerance, max_steps)
+        return lines.to(points.dtype), counts.long()
+    for name, tensor in (("points", points), ("seeds", seeds)):
+        if not tensor.isfinite().all():
+            raise InputError(f"{name} contain NaN or Inf")
     modes, support = [], []
     for image_points, image_seeds in zip(points.to(dtype), seeds.to(dtype), strict=True):
         lines = normalise(image_points, dim=-1)
@@ -149,9 +192,3 @@ def mean_shift(
     if not modes:
         return seeds.clone(), torch.zeros(seeds.shape[:2], dtype=torch.int64, device=seeds.device)
     return torch.stack(modes), torch.stack(support)
-
-
-def _check_bandwidth(bandwidth_deg: float) -> None:
-    # Beyond 45 degrees the step no longer ascends the objective (equations.md, section 10).
-    if not 0 < bandwidth_deg <= 45:
-        raise InputError(f"bandwidth_deg must be in (0, 45], got {bandwidth_deg}")

@@ -13,11 +13,11 @@ from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 
-from bottomup_fast.clustering import assign_pixels
+from bottomup_fast.clustering import assign_pixels, find_modes
 from bottomup_fast.components import split_components
 from bottomup_fast.joining import join_windows
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
-from bottomup_fast.reference.clustering import evenly_spaced, seeded_modes
+from bottomup_fast.reference.clustering import evenly_spaced
 from bottomup_fast.reference.lines import normalise
 from bottomup_fast.region_clustering import cluster_regions
 from bottomup_fast.settings import ClusteringSettings, ModelSettings
@@ -147,7 +147,9 @@ def _cluster_together(
         pixels = evenly_spaced(pixels, math.ceil(share * len(pixels)))
         sample.append(normalise(view.features.flatten(1)[:, pixels].mT, dim=-1))
     min_support = max(1, round(share * clustering.min_support))
-    modes = seeded_modes(torch.cat(sample), clustering.bandwidth_deg, min_support).lines
+    lines = torch.cat(sample).mT.unsqueeze(1)
+    every = torch.ones_like(lines[0], dtype=torch.bool)
+    modes = find_modes(lines, every, clustering.bandwidth_deg, min_support).lines
     index = torch.empty(height, width, dtype=torch.int32, device=modes.device)
     cosine = torch.empty(height, width, device=modes.device)
     foreground = None

@@ -118,7 +118,10 @@ class BottomUpLoss(nn.Module):
                 are not finite.
         """
         compiled = self.backend == "auto" and not self.target_gradient and has_op(features)
-        check_features(features, values=not compiled)
+        if compiled:
+            check_feature_shape(features)
+        else:
+            check_features(features)
         check_labels(labels, features, self.max_entities)
         seeds = _image_seeds(seed, len(features), features.device)
         if compiled:
@@ -204,7 +207,10 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     if num_entities < 0:
         raise InputError(f"num_entities must not be negative, got {num_entities}")
     compiled = has_op(features)
-    check_features(features, values=not compiled)
+    if compiled:
+        check_feature_shape(features)
+    else:
+        check_features(features)
     check_labels(labels, features, num_entities, "num_entities")
     if compiled:
         return ops.target_lines(features, labels.int(), num_entities)
@@ -221,11 +227,15 @@ def has_op(features: Tensor) -> bool:
     )
 
 
-def check_features(features: Tensor, name: str = "features", values: bool = True) -> None:
-    """Raise InputError unless `features` is a finite (B, D, H, W) float tensor with D >= 1.
+def check_features(features: Tensor, name: str = "features") -> None:
+    """Raise InputError unless `features` is a finite (B, D, H, W) float tensor with D >= 1."""
+    check_feature_shape(features, name)
+    if not features.isfinite().all():
+        raise InputError(f"{name} contain NaN or Inf")
 
-    `values`: look at the values too, which the compiled ops do themselves.
-    """
+
+def check_feature_shape(features: Tensor, name: str = "features") -> None:
+    """The same without looking at the values."""
     kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
     if kind not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise InputError(f"{name} must be a float tensor of 16, 32 or 64 bits, got {kind}")
@@ -233,8 +243,6 @@ def check_features(features: Tensor, name: str = "features", values: bool = True
         raise InputError(f"{name} must be (B, D, H, W), got shape {tuple(features.shape)}")
     if features.shape[1] < 1:
         raise InputError(f"{name} must have at least one dimension, got D = 0")
-    if values and not features.isfinite().all():
-        raise InputError(f"{name} contain NaN or Inf")
 
 
 def check_labels(

@@ -11,7 +11,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from bottomup_fast import ops
 from bottomup_fast.reference.clustering import (
     Modes,
     assign,
@@ -45,8 +47,22 @@ def cluster_regions(
         region after those of the one before. A region's only mode may be a zero line.
     """
     order = regions.argsort(stable=True)
-    sizes = torch.bincount(regions).tolist()
-    members = list(torch.split(order, sizes))
+    sizes = torch.bincount(regions)
+    if points.device.type == "cpu" and points.dtype != torch.float64:
+        offsets = functional.pad(sizes.cumsum(0), (1, 0))
+        position, similarity, modes = ops.cluster_regions(
+            points[order], offsets, bandwidth_deg, min_support
+        )
+        index = torch.empty_like(position).index_copy_(0, order, position)
+        return index, torch.empty_like(similarity).index_copy_(0, order, similarity), modes
+    return _cluster_in_torch(points, order, sizes, bandwidth_deg, min_support)
+
+
+def _cluster_in_torch(
+    points: Tensor, order: Tensor, sizes: Tensor, bandwidth_deg: float, min_support: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same on any device; `order` has the points of each region together."""
+    members = list(torch.split(order, sizes.tolist()))
     index = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     cosine = torch.zeros(len(points), dtype=points.dtype, device=points.device)
     found: list[Tensor] = []

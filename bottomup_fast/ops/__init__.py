@@ -4,7 +4,21 @@ So `torch.compile(fullgraph=True)`, export and meta tensors work with all of the
 """
 
 from bottomup_fast.ops.assign import assign
+from bottomup_fast.ops.cluster import Clusters, cluster
+from bottomup_fast.ops.cluster_regions import cluster_regions
 from bottomup_fast.ops.library import build_info
 from bottomup_fast.ops.losses import TERMS, contrast_samples, losses, target_lines
+from bottomup_fast.ops.mean_shift import mean_shift
 
-__all__ = ["TERMS", "assign", "build_info", "contrast_samples", "losses", "target_lines"]
+__all__ = [
+    "TERMS",
+    "Clusters",
+    "assign",
+    "build_info",
+    "cluster",
+    "cluster_regions",
+    "contrast_samples",
+    "losses",
+    "mean_shift",
+    "target_lines",
+]

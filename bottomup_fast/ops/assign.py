@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.ops.library import check_features, input_errors
+from bottomup_fast.ops.library import check_features, input_errors, register_without_gradient
 
 Tensors = tuple[Tensor, Tensor]
 
@@ -76,16 +75,6 @@ def _assign_fake(features: Tensor, modes: Tensor, num_modes: Tensor) -> tuple[Te
     return index, torch.empty_like(index, dtype=torch.float32)
 
 
-def _mark_without_gradient(ctx: Any, inputs: tuple[Tensor, ...], output: Tensors) -> None:
-    ctx.mark_non_differentiable(*output)
-
-
-def _no_gradient(ctx: Any, *gradients: Tensor | None) -> tuple[None, None, None]:
-    return None, None, None
-
-
 _assign: Callable[[Tensor, Tensor, Tensor], Tensors] = torch.ops.bottomup_fast.assign.default
 torch.library.register_fake("bottomup_fast::assign", _assign_fake)
-torch.library.register_autograd(
-    "bottomup_fast::assign", _no_gradient, setup_context=_mark_without_gradient
-)
+register_without_gradient("bottomup_fast::assign")

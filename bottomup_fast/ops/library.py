@@ -50,14 +50,42 @@ def check_features(features: Tensor) -> None:
     """Raise InputError unless this is a (B, D, H, W) map that the ops take; values are not read."""
     if not isinstance(features, Tensor):
         raise InputError(f"features must be a torch.Tensor, not {type(features).__name__}")
-    if features.device.type not in ("cpu", "meta"):
-        raise InputError(f"features is on {features.device}, but this build runs on the CPU only")
+    check_device("features", features)
     if features.ndim != 4:
         raise InputError(f"features must have shape (B, D, H, W), not {tuple(features.shape)}")
     if features.dtype not in FEATURE_TYPES:
         raise InputError(
             f"features must be float32, float64, float16 or bfloat16, not {features.dtype}"
         )
+
+
+def check_device(name: str, tensor: Tensor) -> None:
+    """Raise InputError unless the ops run where the tensor is."""
+    if tensor.device.type not in ("cpu", "meta"):
+        raise InputError(f"{name} is on {tensor.device}, but this build runs on the CPU only")
+
+
+def check_window(bandwidth_deg: float, min_support: int = 1) -> None:
+    """Raise InputError unless mean shift is defined for these settings."""
+    # Beyond 45 degrees the step no longer ascends the objective (equations.md, section 10).
+    if not 0 < bandwidth_deg <= 45:
+        raise InputError(f"bandwidth_deg must be in (0, 45], got {bandwidth_deg}")
+    if min_support < 1:
+        raise InputError(f"min_support must be at least 1, got {min_support}")
+
+
+def register_without_gradient(op: str) -> None:
+    """Make the op's outputs constants to autograd."""
+    torch.library.register_autograd(op, _no_gradient, setup_context=_mark_without_gradient)
+
+
+def _mark_without_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.num_inputs = len(inputs)
+    ctx.mark_non_differentiable(*output)
+
+
+def _no_gradient(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:
+    return (None,) * int(ctx.num_inputs)
 
 
 def _load(library: Path) -> ctypes.CDLL:

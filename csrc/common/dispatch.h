@@ -1,8 +1,8 @@
 // Compiles a kernel once per instruction set and picks one when the program runs.
 //
-// A kernel is a class with an always-inline `template <int lanes> static auto run(arguments...)`,
-// `lanes` being the floats of a vector; its code is inlined into one function per instruction set.
-// So no function that other files share is ever compiled for a processor that may not be there.
+// A kernel is a type with an always-inline static `run<lanes>`, lanes being the floats of a vector;
+// its code is inlined into one function per instruction set. So no function that other files share
+// is ever compiled for a processor that may not be there.
 #pragma once
 
 #include "common/data_type.h"
@@ -10,46 +10,59 @@
 
 namespace bottomup {
 
-template <typename Kernel, typename... Arguments> auto run_portable(Arguments &...arguments) {
-  return Kernel::template run<4>(arguments...);
+template <typename Kernel, typename Result, typename... Args> Result run_portable(Args... args) {
+  return Kernel::template run<4>(args...);
 }
 
 #if defined(__x86_64__)
-template <typename Kernel, typename... Arguments>
-BOTTOMUP_TARGET_AVX2 auto run_avx2(Arguments &...arguments) {
-  return Kernel::template run<8>(arguments...);
+template <typename Kernel, typename Result, typename... Args>
+BOTTOMUP_TARGET_AVX2 Result run_avx2(Args... args) {
+  return Kernel::template run<8>(args...);
 }
 
-template <typename Kernel, typename... Arguments>
-BOTTOMUP_TARGET_AVX512 auto run_avx512(Arguments &...arguments) {
-  return Kernel::template run<16>(arguments...);
+template <typename Kernel, typename Result, typename... Args>
+BOTTOMUP_TARGET_AVX512 Result run_avx512(Args... args) {
+  return Kernel::template run<16>(args...);
 }
 #endif
 
-template <typename Kernel, typename... Arguments> auto run(Simd simd, Arguments &&...arguments) {
+template <typename Kernel, typename Function> struct Instances;
+
+template <typename Kernel, typename Result, typename... Args>
+struct Instances<Kernel, Result (*)(Args...)> {
+  static constexpr Result (*portable)(Args...) = run_portable<Kernel, Result, Args...>;
+#if defined(__x86_64__)
+  static constexpr Result (*avx2)(Args...) = run_avx2<Kernel, Result, Args...>;
+  static constexpr Result (*avx512)(Args...) = run_avx512<Kernel, Result, Args...>;
+#endif
+};
+
+/// The instance of a kernel, a function like its `run`, for an instruction set.
+template <typename Kernel> auto for_simd(Simd simd) {
+  using Function = decltype(&Kernel::template run<4>);
 #if defined(__x86_64__)
   if (simd == Simd::avx512)
-    return run_avx512<Kernel>(arguments...);
+    return Instances<Kernel, Function>::avx512;
   if (simd == Simd::avx2)
-    return run_avx2<Kernel>(arguments...);
+    return Instances<Kernel, Function>::avx2;
 #endif
   (void)simd;
-  return run_portable<Kernel>(arguments...);
+  return Instances<Kernel, Function>::portable;
 }
 
-/// Calls `body` with a null pointer to the C++ type of `type`.
-template <typename Body> auto with_type(DataType type, Body &&body) {
+/// The same of a kernel for features of a type, `run` having the same arguments for all.
+template <template <typename> class Kernel> auto for_type(DataType type, Simd simd) {
   switch (type) {
   case DataType::float64:
-    return body(static_cast<const double *>(nullptr));
+    return for_simd<Kernel<double>>(simd);
   case DataType::float16:
-    return body(static_cast<const Float16 *>(nullptr));
+    return for_simd<Kernel<Float16>>(simd);
   case DataType::bfloat16:
-    return body(static_cast<const BFloat16 *>(nullptr));
+    return for_simd<Kernel<BFloat16>>(simd);
   case DataType::float32:
     break;
   }
-  return body(static_cast<const float *>(nullptr));
+  return for_simd<Kernel<float>>(simd);
 }
 
 } // namespace bottomup

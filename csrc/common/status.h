@@ -8,7 +8,10 @@ enum class Status {
   num_modes_out_of_range,
   non_finite_modes,
   non_finite_features,
-  labels_out_of_range
+  labels_out_of_range,
+  non_finite_points,
+  non_finite_seeds,
+  bad_offsets
 };
 
 /// The status in words, for the caller's error message.
@@ -24,6 +27,12 @@ constexpr const char *message(Status status) {
     return "features contain NaN or Inf";
   case Status::labels_out_of_range:
     return "labels must lie between -1 and the number of entities";
+  case Status::non_finite_points:
+    return "points contain NaN or Inf";
+  case Status::non_finite_seeds:
+    return "seeds contain NaN or Inf";
+  case Status::bad_offsets:
+    return "offsets must ascend from 0 to the number of points";
   }
   return "unknown status";
 }

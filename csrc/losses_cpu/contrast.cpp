@@ -162,13 +162,11 @@ void contrast_of_images(const LossesProblem &problem, const uint8_t *easy, Simd 
     for (size_t i = first; i < entities.size(); ++i)
       entities[i].entities = static_cast<int64_t>(entities.size() - first);
   }
+  const auto contrast_of = for_type<Contrast>(features.type, simd);
   std::vector<double> shares(entities.size());
   parallel_for(entities.size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      shares[i] = with_type(features.type, [&](auto type) {
-        using T = std::remove_cvref_t<decltype(*type)>;
-        return run<Contrast<T>>(simd, problem, entities[i]);
-      });
+      shares[i] = contrast_of(problem, entities[i]);
   });
   for (size_t i = 0; i < entities.size(); ++i)
     sums[entities[i].image] += shares[i];

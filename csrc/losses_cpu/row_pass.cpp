@@ -188,10 +188,7 @@ template <typename T> struct Rows {
 
 bool losses_of_rows(const LossesProblem &problem, int64_t image, const ImageLines &lines,
                     int64_t first_row, Simd simd, double *sums, uint8_t *easy) {
-  return with_type(problem.features.type, [&](auto type) {
-    using T = std::remove_cvref_t<decltype(*type)>;
-    return run<Rows<T>>(simd, problem, image, lines, first_row, sums, easy);
-  });
+  return for_type<Rows>(problem.features.type, simd)(problem, image, lines, first_row, sums, easy);
 }
 
 } // namespace bottomup

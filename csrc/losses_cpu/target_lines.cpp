@@ -142,17 +142,14 @@ Status target_lines_cpu(const TargetLinesProblem &problem, Simd simd,
   const std::vector<Chunk> chunks = chunks_of(groups);
   const int64_t size = ceil_div(dimensions, kSide) * kSide;
   std::vector<float> scatters(chunks.size() * size * size);
+  const auto scatter_chunk = for_type<ScatterChunk>(features.type, simd);
   std::atomic<bool> finite = true;
   parallel_for(chunks.size(), 1, [&](int64_t begin, int64_t end) {
     Stretch stretch(dimensions);
     for (int64_t i = begin; i < end; ++i) {
-      float *scatter = scatters.data() + i * size * size;
-      const LabelGroups &group = groups[chunks[i].image];
-      with_type(features.type, [&](auto type) {
-        using T = std::remove_cvref_t<decltype(*type)>;
-        if (!run<ScatterChunk<T>>(simd, features, chunks[i], group, stretch, scatter))
-          finite = false;
-      });
+      if (!scatter_chunk(features, chunks[i], groups[chunks[i].image], stretch,
+                         scatters.data() + i * size * size))
+        finite = false;
     }
   });
   if (!finite)

@@ -5,13 +5,12 @@
 #include <cmath>
 #include <vector>
 
-#include "common/feature_tile.h"
+#include "common/dispatch.h"
+#include "meanshift_cpu/products.h"
 
 namespace bottomup {
 namespace {
 
-constexpr int64_t kModes = 6;         // modes multiplied at a time: with two vectors of pixels the
-                                      // sums fit the 16 registers of SSE and AVX2
 constexpr int64_t kTilesPerRange = 4; // below that a thread costs more than it saves
 
 /// The modes of every image in blocks of kModes, (B, blocks, D, kModes); missing ones are zero.
@@ -47,24 +46,6 @@ private:
   int64_t dimensions_, blocks_;
   std::vector<float> values_;
 };
-
-/// products[j][p] = m_j . f_p, two vectors of `lanes` pixels at a time, the sums in registers.
-template <int lanes>
-BOTTOMUP_ALWAYS_INLINE void multiply(int64_t dimensions, const Row *tile, const float *modes,
-                                     float (*products)[kTile]) {
-  constexpr int pixels = 2 * lanes;
-  for (int64_t first = 0; first < kTile; first += pixels) {
-    float sums[kModes][pixels] = {};
-    for (int64_t d = 0; d < dimensions; ++d) {
-      BOTTOMUP_UNROLL
-      for (int64_t j = 0; j < kModes; ++j)
-        for (int64_t p = 0; p < pixels; ++p)
-          sums[j][p] += modes[d * kModes + j] * tile[d].pixel[first + p];
-    }
-    for (int64_t j = 0; j < kModes; ++j)
-      std::copy_n(sums[j], pixels, products[j] + first);
-  }
-}
 
 /// Assigns the tiles [begin, end), counted over all images. False if a feature is NaN or Inf.
 template <typename T, int lanes>
@@ -108,51 +89,13 @@ BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem, PackedMod
   return true;
 }
 
-using AssignTiles = bool (*)(const AssignProblem &, PackedModes &, int64_t begin, int64_t end);
-
-template <typename T>
-bool assign_portable(const AssignProblem &problem, PackedModes &modes, int64_t begin, int64_t end) {
-  return assign_tiles<T, 4>(problem, modes, begin, end);
-}
-
-#if defined(__x86_64__)
-template <typename T>
-BOTTOMUP_TARGET_AVX2 bool assign_avx2(const AssignProblem &problem, PackedModes &modes,
-                                      int64_t begin, int64_t end) {
-  return assign_tiles<T, 8>(problem, modes, begin, end);
-}
-
-template <typename T>
-BOTTOMUP_TARGET_AVX512 bool assign_avx512(const AssignProblem &problem, PackedModes &modes,
-                                          int64_t begin, int64_t end) {
-  return assign_tiles<T, 16>(problem, modes, begin, end);
-}
-#endif
-
-template <typename T> AssignTiles for_simd(Simd simd) {
-#if defined(__x86_64__)
-  if (simd == Simd::avx512)
-    return assign_avx512<T>;
-  if (simd == Simd::avx2)
-    return assign_avx2<T>;
-#endif
-  (void)simd;
-  return assign_portable<T>;
-}
-
-AssignTiles for_type(DataType type, Simd simd) {
-  switch (type) {
-  case DataType::float64:
-    return for_simd<double>(simd);
-  case DataType::float16:
-    return for_simd<Float16>(simd);
-  case DataType::bfloat16:
-    return for_simd<BFloat16>(simd);
-  case DataType::float32:
-    break;
+template <typename T> struct Assign {
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE bool run(const AssignProblem &problem, PackedModes &modes,
+                                         int64_t begin, int64_t end) {
+    return assign_tiles<T, lanes>(problem, modes, begin, end);
   }
-  return for_simd<float>(simd);
-}
+};
 
 } // namespace
 
@@ -160,7 +103,7 @@ Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &pa
   PackedModes modes(problem);
   if (const Status status = modes.pack(problem); status != Status::ok)
     return status;
-  const AssignTiles assign = for_type(problem.features.type, simd);
+  const auto assign = for_type<Assign>(problem.features.type, simd);
   std::atomic<bool> finite = true;
   parallel_for(problem.features.batch * ceil_div(problem.features.pixels, kTile), kTilesPerRange,
                [&](int64_t begin, int64_t end) {

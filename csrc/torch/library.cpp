@@ -10,4 +10,11 @@ STABLE_TORCH_LIBRARY(bottomup_fast, library) {
   library.def("losses(Tensor features, Tensor labels, Tensor lines, Tensor weights, Tensor seeds, "
               "int normaliser, int queries, int negatives, bool with_gradient) -> (Tensor, Tensor, "
               "Tensor)");
+  library.def("mean_shift(Tensor points, Tensor seeds, float bandwidth_deg, float tolerance, "
+              "int max_steps) -> (Tensor, Tensor)");
+  library.def("cluster(Tensor features, Tensor? mask, float bandwidth_deg, int min_support, "
+              "int rounds, int max_modes, bool fast) -> "
+              "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  library.def("cluster_regions(Tensor points, Tensor offsets, float bandwidth_deg, "
+              "int min_support) -> (Tensor, Tensor, Tensor)");
 }

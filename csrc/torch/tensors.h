@@ -21,7 +21,8 @@ inline void check(bool condition, const char *op, const std::string &message) {
     throw std::runtime_error(std::string(op) + ": " + message);
 }
 
-inline DataType data_type(const Tensor &features, const char *op) {
+inline DataType data_type(const Tensor &features, const char *op,
+                          const std::string &name = "features") {
   switch (features.scalar_type()) {
   case ScalarType::Float:
     return DataType::float32;
@@ -32,7 +33,7 @@ inline DataType data_type(const Tensor &features, const char *op) {
   case ScalarType::BFloat16:
     return DataType::bfloat16;
   default:
-    check(false, op, "features must be float32, float64, float16 or bfloat16");
+    check(false, op, name + " must be float32, float64, float16 or bfloat16");
     return DataType::float32;
   }
 }
@@ -64,6 +65,28 @@ inline FeatureMaps feature_maps(Tensor &features, const char *op) {
   maps.channel_stride = features.stride(1);
   maps.pixel_stride = pixel_stride(features);
   return maps;
+}
+
+/// Views (B, N, D) points on the CPU, of any strides, as maps.
+inline FeatureMaps point_maps(const Tensor &points, const char *op, const std::string &name) {
+  check(points.dim() == 3, op, name + " must have shape (B, N, D)");
+  check(points.is_cpu(), op, "tensors must be on the CPU");
+  check(points.size(2) >= 1, op, name + " must have at least one dimension");
+  FeatureMaps maps{};
+  maps.batch = points.size(0);
+  maps.dimensions = points.size(2);
+  maps.pixels = points.size(1);
+  maps.data = points.const_data_ptr();
+  maps.type = data_type(points, op, name);
+  maps.batch_stride = points.stride(0);
+  maps.channel_stride = points.stride(2);
+  maps.pixel_stride = points.stride(1);
+  return maps;
+}
+
+inline void check_window(double bandwidth_deg, int64_t min_support, const char *op) {
+  check(bandwidth_deg > 0 && bandwidth_deg <= 45, op, "bandwidth_deg must be in (0, 45]");
+  check(min_support >= 1, op, "min_support must be at least 1");
 }
 
 /// torch's own threads.

@@ -1,0 +1,152 @@
+#include "meanshift_cpu/climbing.h"
+#include "common/dispatch.h"
+
+#include <numeric>
+
+namespace bottomup {
+namespace {
+
+/// sums[j] = sum of (m_j . x) x over the window, weighted, and its weight, for one block of lines.
+/// `lane_sums` has room for the sums of every lane; without it only the weight is measured.
+struct StepBlock {
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const float *block, float window,
+                                         float *lane_sums, float *sums, double *support) {
+    const int64_t dimensions = points.dimensions();
+    for (int64_t i = 0; i < points.tiles(); ++i) {
+      float products[kModes][kTile];
+      multiply<lanes>(dimensions, points.tile(i), block, products);
+      const float *weights = points.weights(i);
+      for (int64_t j = 0; j < kModes; ++j) {
+        float inside[lanes] = {};
+        for (int64_t first = 0; first < kTile; first += lanes)
+          for (int64_t l = 0; l < lanes; ++l) {
+            const float product = products[j][first + l];
+            const float weight = std::abs(product) >= window ? weights[first + l] : 0.0f;
+            inside[l] += weight;
+            products[j][first + l] = product * weight;
+          }
+        float total = 0;
+        for (int64_t l = 0; l < lanes; ++l)
+          total += inside[l];
+        support[j] += total;
+        if (lane_sums && total > 0)
+          accumulate<lanes>(dimensions, points.tile(i), products[j],
+                            lane_sums + j * dimensions * lanes);
+      }
+    }
+    if (lane_sums)
+      for (int64_t j = 0; j < kModes; ++j)
+        add_lanes<lanes>(dimensions, lane_sums + j * dimensions * lanes, sums + j * dimensions);
+  }
+};
+
+/// The nearest line of each point and |cos| to it, for the tiles [begin, end).
+struct Nearest {
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedLines &lines,
+                                         int64_t begin, int64_t end, int32_t *index, float *score) {
+    for (int64_t i = begin; i < end; ++i) {
+      int32_t nearest[kTile] = {};
+      float largest[kTile] = {};
+      for (int64_t first = 0; first < lines.count(); first += kModes) {
+        float products[kModes][kTile];
+        multiply<lanes>(points.dimensions(), points.tile(i), lines.block(first), products);
+        for (int64_t j = 0; j < kModes; ++j)
+          for (int64_t p = 0; p < kTile; ++p) {
+            const float product = std::abs(products[j][p]);
+            nearest[p] = product > largest[p] ? static_cast<int32_t>(first + j) : nearest[p];
+            largest[p] = std::max(largest[p], product);
+          }
+      }
+      for (int64_t p = 0; p < std::min(kTile, points.count() - i * kTile); ++p) {
+        index[i * kTile + p] = nearest[p];
+        score[i * kTile + p] = std::min(largest[p], 1.0f); // rounding takes it past 1
+      }
+    }
+  }
+};
+
+/// table[i][p] = |m_i . x_p|.
+struct Table {
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedLines &lines,
+                                         float *table) {
+    for (int64_t line = 0; line < lines.count(); line += kModes)
+      for (int64_t i = 0; i < points.tiles(); ++i) {
+        float products[kModes][kTile];
+        multiply<lanes>(points.dimensions(), points.tile(i), lines.block(line), products);
+        const int64_t count = std::min(kTile, points.count() - i * kTile);
+        for (int64_t j = 0; j < std::min(kModes, lines.count() - line); ++j)
+          for (int64_t p = 0; p < count; ++p)
+            table[(line + j) * points.count() + i * kTile + p] = std::abs(products[j][p]);
+      }
+  }
+};
+
+constexpr int64_t kLargestLanes = 16;
+
+} // namespace
+
+std::vector<double> Climb::step(Lines &lines, const std::vector<int32_t> &chosen) const {
+  const int64_t dimensions = points_.dimensions();
+  const int64_t count = static_cast<int64_t>(chosen.size());
+  const auto step_block = for_simd<StepBlock>(simd_);
+  Lines moving(dimensions);
+  for (const int32_t i : chosen)
+    moving.append(lines.row(i));
+  const PackedLines packed(moving);
+  std::vector<double> moved(count);
+  parallel_for_(ceil_div(count, kModes), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> lane_sums(kModes * dimensions * kLargestLanes);
+    std::vector<float> sums(kModes * dimensions);
+    for (int64_t block = begin; block < end; ++block) {
+      std::ranges::fill(lane_sums, 0.0f);
+      std::ranges::fill(sums, 0.0f);
+      double support[kModes] = {};
+      const int64_t first = block * kModes;
+      step_block(points_, packed.block(first), window_, lane_sums.data(), sums.data(), support);
+      for (int64_t j = 0; j < std::min(kModes, count - first); ++j)
+        moved[first + j] =
+            move_line(lines.row(chosen[first + j]), sums.data() + j * dimensions, dimensions);
+    }
+  });
+  return moved;
+}
+
+std::vector<double> Climb::support(const Lines &lines) const {
+  const auto step_block = for_simd<StepBlock>(simd_);
+  const PackedLines packed(lines);
+  std::vector<double> support(ceil_div(lines.count(), kModes) * kModes);
+  parallel_for_(ceil_div(lines.count(), kModes), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t first = begin * kModes; first < end * kModes; first += kModes)
+      step_block(points_, packed.block(first), window_, nullptr, nullptr, support.data() + first);
+  });
+  support.resize(lines.count());
+  return support;
+}
+
+void Climb::assign(const Lines &lines, int32_t *index, float *score) const {
+  const auto find = for_simd<Nearest>(simd_);
+  const PackedLines packed(lines);
+  parallel_for_(points_.tiles(), 8, [&](int64_t begin, int64_t end) {
+    find(points_, packed, begin, end, index, score);
+  });
+}
+
+std::vector<float> Climb::nearest(const Lines &lines) const {
+  std::vector<int32_t> index(points_.count());
+  std::vector<float> score(points_.count());
+  assign(lines, index.data(), score.data());
+  return score;
+}
+
+std::vector<float> similarities(const Lines &lines, Simd simd) {
+  PointSet points(lines.dimensions);
+  points.add(as_features(lines), 0, range(lines.count()), 1, simd);
+  std::vector<float> table(lines.count() * lines.count());
+  for_simd<Table>(simd)(points, PackedLines(lines), table.data());
+  return table;
+}
+
+} // namespace bottomup

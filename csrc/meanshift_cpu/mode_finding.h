@@ -1,0 +1,64 @@
+// The modes of a set of points, from few seeds.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+#include <vector>
+
+#include "meanshift_cpu/climbing.h"
+#include "meanshift_cpu/point_set.h"
+
+namespace bottomup {
+
+struct Window {
+  explicit Window(double bandwidth_deg)
+      : bandwidth(bandwidth_deg * std::numbers::pi / 180), cosine(part(1)) {}
+
+  /// The cosine of a part of the bandwidth.
+  float part(double fraction) const { return static_cast<float>(std::cos(fraction * bandwidth)); }
+
+  double bandwidth; // radians
+  float cosine;
+};
+
+struct Modes {
+  explicit Modes(int64_t dimensions) : lines(dimensions) {}
+
+  int64_t count() const { return lines.count(); }
+  void append(const Modes &other);
+  /// These modes in another order, or some of them.
+  Modes chosen(const std::vector<int32_t> &order) const;
+
+  Lines lines;
+  std::vector<double> support; // weight of the points in the window
+};
+
+/// Positions of the modes to keep: by descending support, equal ones by position, unless within the
+/// bandwidth of a kept one; those with less than `min_support` not at all.
+std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double min_support,
+                                Simd simd);
+
+inline constexpr double kExactly = 1e-6, kRoughly = 1e-3; // radians, tolerances of a search
+
+struct Search {
+  Window window;
+  double min_support;
+  bool thorough;    // start from points without near ones, too
+  double tolerance; // steps of modes at rest
+};
+
+/// Every mode found outside the windows of the `known` ones, and not one of the `rejected`; which
+/// to keep is the caller's to choose.
+Modes find_modes(const PointSet &points, const Lines &known, const Lines &rejected,
+                 const Search &search, Simd simd, const ParallelFor &parallel_for);
+
+/// Whether some of the lines are near enough to one another for a mode that starts from them.
+bool has_dense_lines(const Lines &lines, const Search &search, Simd simd);
+
+/// Climbs until the lines rest, no step being longer than `tolerance`; those that come near one of
+/// `old`, or near one before them, are left out.
+Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const Window &window,
+                     double tolerance);
+
+} // namespace bottomup

@@ -1,0 +1,56 @@
+// A subset of pixels, copied and normalised, on which modes are sought.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/simd.h"
+#include "meanshift_cpu/lines.h"
+
+namespace bottomup {
+
+/// Unit lines in tiles of kTile, each standing for `weights` pixels.
+class PointSet {
+public:
+  explicit PointSet(int64_t dimensions) : dimensions_(dimensions) {}
+
+  /// Adds pixels of an image; false if a feature is NaN or Inf.
+  bool add(const FeatureMaps &features, int64_t image, std::span<const int32_t> pixels,
+           float weight, Simd simd);
+
+  int64_t dimensions() const { return dimensions_; }
+  int64_t count() const { return count_; }
+  int64_t tiles() const { return ceil_div(count_, kTile); }
+  Row *tile(int64_t i) { return rows_.data() + i * dimensions_; }
+  const Row *tile(int64_t i) const { return rows_.data() + i * dimensions_; }
+  /// (kTile) of a tile; zero where it has no point, or one without a line.
+  const float *weights(int64_t tile) const { return weights_.data() + tile * kTile; }
+
+  bool has_line(int64_t point) const { return weights_[point] > 0; }
+
+  void copy(int64_t point, float *line) const {
+    for (int64_t d = 0; d < dimensions_; ++d)
+      line[d] = tile(point / kTile)[d].pixel[point % kTile];
+  }
+
+  /// Some of the points, one a row.
+  Lines lines(std::span<const int32_t> points) const;
+
+private:
+  int64_t dimensions_, count_ = 0;
+  std::vector<Row> rows_;
+  std::vector<float> weights_;
+};
+
+/// Rows of (count, D) as features.
+inline FeatureMaps as_features(const Lines &lines) {
+  const int64_t size = static_cast<int64_t>(lines.values.size());
+  return {1, lines.dimensions, lines.count(), lines.values.data(), DataType::float32, size,
+          1, lines.dimensions};
+}
+
+/// At most `count` of the values at equal distances.
+std::vector<int32_t> evenly_spaced(std::span<const int32_t> values, int64_t count);
+
+} // namespace bottomup
