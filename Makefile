@@ -7,16 +7,29 @@ OUTPUT ?= segments/$(basename $(notdir $(IMAGE)))
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: segment test test-slow bench lint format clean
+.PHONY: segment test test-slow test-sanitizers fuzz bench lint format clean
 
 segment: .venv/installed
 	$(BIN)/bottomup segment $(IMAGE) --model $(MODEL) --output $(OUTPUT)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not fuzz"
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# The ops' tests on a library built with address and undefined-behaviour sanitizers. Tests that
+# start compilers or other Python processes are left out: these would inherit the preloaded ones.
+test-sanitizers: .venv/installed-dev
+	BOTTOMUP_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitized --build-temp build/sanitized-objects
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized $(BIN)/pytest -p no:cacheprovider \
+	    -m "not slow and not gpu and not fuzz" -k "not compile and not instruction_set and not path and not export and not opcheck" \
+	    tests/test_ops*.py tests/test_loss_ops*.py
+
+# Ten minutes of random shapes, strides, types and label maps.
+fuzz: .venv/installed-dev
+	$(BIN)/python -m pytest -m fuzz
 
 bench: .venv/installed-dev
 	$(BIN)/python -m pytest bench/*.py --benchmark-only --benchmark-json=bench.json

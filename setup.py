@@ -21,6 +21,8 @@ sys.path.insert(0, str(SOURCES))
 from cuda_toolkit import BuildError, plan_cuda_build  # noqa: E402
 
 OLDEST_TORCH = (2, 11)
+# Errors of memory and undefined behaviour end the program: for tests, see `make test-sanitizers`.
+SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
 
 def library() -> Extension:
@@ -30,6 +32,8 @@ def library() -> Extension:
         raise SystemExit(f"error: {error}") from None
     print(f"CUDA toolkit {cuda.toolkit} in {cuda.root}" if cuda.root else "no CUDA toolkit")
     print(f"building for the CPU only: {cuda.reason}")
+
+    sanitizers = SANITIZERS if os.environ.get("BOTTOMUP_SANITIZE") == "1" else []
 
     major, minor = OLDEST_TORCH
     return Extension(
@@ -51,8 +55,10 @@ def library() -> Extension:
             "-Wno-psabi",
             # System headers: a warning in a later torch must not break the build.
             *(f"-isystem{folder}" for folder in include_paths()),
+            *sanitizers,
         ],
-        extra_link_args=["-Wl,--no-undefined"],
+        # Sanitizers' symbols come with the program that loads the library.
+        extra_link_args=sanitizers or ["-Wl,--no-undefined"],
         library_dirs=library_paths(),
         libraries=["torch_cpu"],
         py_limited_api=True,

@@ -25,7 +25,9 @@ struct RowPass {
         from_cosines(dimensions, lines.count, block_rows),
         to_segments(usable ? lines.entities : 0, usable ? lines.entities : 0, block_rows),
         weights(problem, lines), ring(kRing, lines.count, to_segments.rows(), problem.width),
-        tile(dimensions), gradients(lines.count), segment_gradients(to_segments.rows()) {
+        tile(dimensions),
+        gradients(std::max<int64_t>(lines.count, 1)) /* an image may be all ignored */,
+        segment_gradients(to_segments.rows()) {
     for (int64_t j = 0; j < lines.count; ++j)
       for (int64_t d = 0; d < dimensions; ++d)
         to_cosines.at(j, d) = from_cosines.at(d, j) = lines.lines[j * dimensions + d];
