@@ -8,27 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 
 from bottomup_fast.clustering import assign_pixels, find_modes
-from bottomup_fast.components import split_components
-from bottomup_fast.joining import join_windows
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
 from bottomup_fast.reference.clustering import evenly_spaced
 from bottomup_fast.reference.lines import normalise
 from bottomup_fast.region_clustering import cluster_regions
 from bottomup_fast.settings import ClusteringSettings, ModelSettings
-from bottomup_fast.tiling import Tile, tiles, windows
+from bottomup_fast.tiling import Tile, tiles
 
 HALO = 128
 """Pixels around a tile that the network sees beside it."""
 KEPT_FEATURES = 1 << 28
 """Numbers (one gigabyte) up to which features of all tiles are kept, not computed twice."""
-WINDOW_BATCH = 16
-"""Windows that go through the network together."""
 MODE_PIXELS = 1 << 20
 """Pixels of an image that take part in finding modes; beyond, evenly spaced ones do."""
 
@@ -41,14 +36,13 @@ class PixelMaps:
         index: (H, W) int32 position of each pixel's mode; -1 for background.
         cosine: (H, W) float32 |cos| between the pixel's line and that mode's.
         foreground: (H, W) float32 probability of belonging to an object, or None.
-        modes: (M, D) lines; None if the image was seen through windows, whose lines cannot be
-            compared: then `index` tells connected pieces.
+        modes: (M, D) lines.
     """
 
     index: Tensor
     cosine: Tensor
     foreground: Tensor | None
-    modes: Tensor | None
+    modes: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,9 +65,8 @@ def pixel_maps(
 ) -> PixelMaps:
     """Features, modes and assignment of one image.
 
-    With windows in the preprocessing, each window is clustered alone and their segments are joined.
-    Otherwise an image of more than `tile_size` in a side goes through the network tile by tile, and
-    all tiles are clustered together, so that a tile's border is none of the segments'.
+    An image of more than `tile_size` in a side goes through the network tile by tile, and all tiles
+    are clustered together, so that a tile's border is none of the segments'.
 
     Args:
         network: with settings `settings`, on the device to run on.
@@ -85,8 +78,6 @@ def pixel_maps(
     clustering = settings.clustering
     image = _normalise(image, settings)
     height, width = image.shape[1:]
-    if settings.preprocessing.window is not None:
-        return _cluster_windows(network, image, settings, keep_background)
     grid = _tiles(height, width, tile_size)
 
     def views() -> Iterator[_View]:
@@ -192,73 +183,6 @@ def _cluster_by_region(
         foreground.to(points.device),
         modes,
     )
-
-
-def _cluster_windows(
-    network: BottomUpNetwork, image: Tensor, settings: ModelSettings, keep_background: bool
-) -> PixelMaps:
-    """Each window on its own, as the network was trained; segments joined where windows agree."""
-    preprocessing, clustering = settings.preprocessing, settings.clustering
-    height, width = image.shape[1:]
-    assert preprocessing.window is not None
-    grid = windows(height, width, preprocessing.window, preprocessing.window_overlap)
-    cosine = torch.empty(height, width)
-    foreground = torch.empty(height, width) if network.foreground else None
-    pieces: list[NDArray[np.int32]] = []
-    every = [tile for row in grid for tile in row]
-    for start in range(0, len(every), WINDOW_BATCH):
-        batch = every[start : start + WINDOW_BATCH]
-        views = torch.stack(
-            [image[:, t.window[0] : t.window[1], t.window[2] : t.window[3]] for t in batch]
-        )
-        origin = image.new_tensor([[t.window[0], t.window[2]] for t in batch])
-        features, logits = network.forward_with_foreground(
-            views.contiguous(memory_format=torch.channels_last), origin
-        )
-        probability = None if logits is None else torch.sigmoid(logits.float())
-        index, similarity = _cluster_batch(
-            features.float(), None if keep_background else probability, clustering
-        )
-        for number, tile in enumerate(batch):
-            pieces.append(split_components(index[number].numpy() + 1))
-            core, inside = tile.core_slices(), tile.core_in_window()
-            cosine[core] = similarity[number][inside]
-            if foreground is not None and probability is not None:
-                foreground[core] = probability[number][inside].cpu()
-    index = torch.from_numpy(join_windows(grid, pieces)) - 1
-    return PixelMaps(index, cosine, foreground, None)
-
-
-def _cluster_batch(
-    features: Tensor, probability: Tensor | None, clustering: ClusteringSettings
-) -> tuple[Tensor, Tensor]:
-    """Modes of each (D, H, W) map of a batch, or of each piece of its foreground; on the CPU.
-
-    Returns:
-        (B, H, W) int32 positions, -1 outside the foreground, and |cos|, 0 there.
-    """
-    shape = (features.shape[0], *features.shape[2:])
-    if probability is None:
-        mask = torch.ones(shape, dtype=torch.bool)
-    else:
-        mask = probability.cpu() > clustering.foreground_threshold
-    regions = np.zeros(shape, np.int64)
-    count = 0
-    for number, image_mask in enumerate(mask.numpy()):
-        by_region = clustering.by_region and probability is not None
-        local = label(image_mask, connectivity=1) if by_region else image_mask.astype(np.int64)  # type: ignore[no-untyped-call]
-        regions[number] = local + count - 1
-        count += int(local.max())
-    index = torch.full(shape, -1, dtype=torch.int32)
-    cosine = torch.zeros(shape)
-    if count:
-        lines = normalise(features.permute(0, 2, 3, 1)[mask.to(features.device)], dim=-1)
-        region = torch.from_numpy(regions)[mask].to(lines.device)
-        position, similarity, _ = cluster_regions(
-            lines, region, clustering.bandwidth_deg, clustering.min_support
-        )
-        index[mask], cosine[mask] = position.cpu(), similarity.cpu()
-    return index, cosine
 
 
 def _tile_features(

@@ -166,9 +166,7 @@ class Segmenter:
         if clustering.split_components:
             labels = split_components(labels)
         if clustering.min_area > 1:
-            # Lines of different windows cannot be compared: there the longest border decides.
-            lines = maps.modes
-            similarity = None if lines is None else _line_similarity(labels, index, lines)
+            similarity = _line_similarity(labels, index, maps.modes)
             labels = fold_specks(labels, clustering.min_area, similarity)
         return relabel_by_appearance(labels)
 

@@ -22,7 +22,7 @@ class ArchitectureSettings(Settings):
     name: str
     feature_dim: Annotated[int, Field(ge=1)]
     foreground: bool = False
-    position_periods: tuple[Positive, ...] = ()
+    position_scale: Positive | None = None
 
 
 class PreprocessingSettings(Settings):
@@ -42,9 +42,6 @@ class PreprocessingSettings(Settings):
             so that the median object found has this diameter (pixels, of the disc of equal area).
         resolutions: longer sides (pixels), ascending, of multi-resolution inference.
         patch_overlap: fraction by which patches of the larger resolutions overlap.
-        window: side (pixels, after zooming) of the windows the network sees an image through, best
-            that of its training crops; None for the whole image at once.
-        window_overlap: fraction by which neighbouring windows overlap.
     """
 
     normalisation: Literal["percentile", "range"] = "range"
@@ -56,8 +53,6 @@ class PreprocessingSettings(Settings):
     object_diameter: Positive | None = None
     resolutions: tuple[Annotated[int, Field(ge=32)], ...] = ()
     patch_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    window: Annotated[int, Field(ge=32)] | None = None
-    window_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessingSettings:

@@ -23,7 +23,7 @@ Make = Callable[..., bf.Segmenter]
 
 
 def settings(
-    foreground: bool = False, position_periods: tuple[float, ...] = (), **parts: Any
+    foreground: bool = False, position_scale: float | None = None, **parts: Any
 ) -> ModelSettings:
     return ModelSettings.model_validate(
         {
@@ -32,7 +32,7 @@ def settings(
                 "name": "bottomup_efficientnet_lite0",
                 "feature_dim": 8,
                 "foreground": foreground,
-                "position_periods": position_periods,
+                "position_scale": position_scale,
             },
             "preprocessing": {"scale": 1.0, **parts.get("preprocessing", {})},
             "clustering": parts.get("clustering", {}),
@@ -60,14 +60,14 @@ def make() -> Make:
 
     def build(
         foreground: bool = False,
-        position_periods: tuple[float, ...] = (),
+        position_scale: float | None = None,
         preprocessing: dict[str, Any] | None = None,
         clustering: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> bf.Segmenter:
         chosen = settings(
             foreground,
-            position_periods,
+            position_scale,
             preprocessing=preprocessing or {},
             clustering=clustering or {},
         )

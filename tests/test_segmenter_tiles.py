@@ -15,21 +15,21 @@ from bottomup_fast.settings import ModelSettings
 Labels = NDArray[np.int32]
 VARIANTS = [
     {"foreground": False},
-    {"foreground": False, "position_periods": (32.0, 100.0)},
+    {"foreground": False, "position_scale": 40.0},
     {"foreground": True},
     {"foreground": True, "by_region": True},
 ]
 
 
 def random_network(
-    foreground: bool, position_periods: tuple[float, ...] = (), by_region: bool = False
+    foreground: bool, position_scale: float | None = None, by_region: bool = False
 ) -> BottomUpNetwork:
     torch.manual_seed(0)
     architecture = {
         "name": "bottomup_efficientnet_lite0",
         "feature_dim": 8,
         "foreground": foreground,
-        "position_periods": position_periods,
+        "position_scale": position_scale,
     }
     network = bf.create_model(**architecture)
     with torch.no_grad():  # freshly made, it gives all pixels nearly the same feature

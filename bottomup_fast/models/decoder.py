@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bottomup_fast.models.encoder import STRIDES
 
 
 class ResidualConvUnit(nn.Module):
@@ -48,7 +45,6 @@ class Decoder(nn.Module):
         width: channels of the fusion path.
         feature_dim: D; no layer after the fusion is narrower.
         outputs: channels of the result, before any activation.
-        position_periods: see `position_maps`; none by default.
     """
 
     def __init__(
@@ -57,63 +53,25 @@ class Decoder(nn.Module):
         width: int,
         feature_dim: int,
         outputs: int,
-        position_periods: Sequence[float] = (),
     ) -> None:
         super().__init__()
-        self.position_periods = tuple(position_periods)
-        extra = 4 * len(self.position_periods)
-        self.project = nn.ModuleList(
-            nn.Conv2d(count + extra, width, 3, padding=1) for count in channels
-        )
+        self.project = nn.ModuleList(nn.Conv2d(count, width, 3, padding=1) for count in channels)
         last = len(channels) - 1
         self.fuse = nn.ModuleList(FusionBlock(width, has_skip=i < last) for i in range(last + 1))
         self.reduce = nn.Conv2d(width, feature_dim, 3, padding=1)
         self.refine = nn.Conv2d(feature_dim, feature_dim, 3, padding=1)
         self.output = nn.Conv2d(feature_dim, outputs, 1)
 
-    def forward(self, maps: Sequence[Tensor], origin: Tensor | None = None) -> Tensor:
-        """Encoder maps, finest first, to (B, outputs, H, W).
-
-        `origin` (B, 2) is the (y, x) position of each image's corner in pixels, so that a tile of a
-        larger image sees the positions it has there; the default is (0, 0).
-        """
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Encoder maps, finest first, to (B, outputs, H, W)."""
         path: Tensor | None = None
-        for project, fuse, level, stride in reversed(
-            list(zip(self.project, self.fuse, maps, STRIDES, strict=True))
-        ):
-            if self.position_periods:
-                positions = position_maps(level, stride, self.position_periods, origin)
-                level = torch.cat([level, positions], dim=1)
+        for project, fuse, level in reversed(list(zip(self.project, self.fuse, maps, strict=True))):
             projected = project(level)
             path = fuse(projected) if path is None else fuse(path, projected)
         assert path is not None
         hidden = functional.relu(self.refine(_double(self.reduce(path))))
         result: Tensor = self.output(hidden)
         return result
-
-
-def position_maps(
-    level: Tensor, stride: int, periods: Sequence[float], origin: Tensor | None
-) -> Tensor:
-    """Sines and cosines of the pixel position, (B, 4 * periods, h, w).
-
-    A convolutional network alone gives equal objects equal features wherever they are; these guide
-    functions let it give look-alike neighbours different lines (harmonic embeddings, Kulikov and
-    Lempitsky, CVPR 2020). Being periodic, they fit images of any size.
-    """
-    batch, _, height, width = level.shape
-    # Half precision would round the positions by whole pixels.
-    if origin is None:
-        origin = level.new_zeros(batch, 2)
-    origin = origin.to(level.device, torch.float32)
-    y = (torch.arange(height, device=level.device) + 0.5) * stride
-    x = (torch.arange(width, device=level.device) + 0.5) * stride
-    rows = (origin[:, :1] + y).view(batch, 1, height, 1).expand(-1, -1, -1, width)
-    columns = (origin[:, 1:] + x).view(batch, 1, 1, width).expand(-1, -1, height, -1)
-    frequencies = origin.new_tensor([2 * torch.pi / period for period in periods])
-    frequencies = frequencies.view(1, -1, 1, 1)
-    angles = torch.cat([rows * frequencies, columns * frequencies], dim=1)
-    return torch.cat([angles.sin(), angles.cos()], dim=1).to(level.dtype)
 
 
 def _double(x: Tensor) -> Tensor:

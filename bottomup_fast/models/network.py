@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from bottomup_fast.errors import InputError
 from bottomup_fast.models.decoder import Decoder
 from bottomup_fast.models.encoder import STRIDES, Encoder
+from bottomup_fast.models.position import PositionCode
 from bottomup_fast.settings import ModelSettings
 
 MULTIPLE = STRIDES[-1]
@@ -26,7 +27,7 @@ class BottomUpNetwork(nn.Module):
         feature_dim: D, dimensions of the pixel features.
         foreground: add one output channel that tells annotated objects from background; only for
             domains whose background is completely annotated.
-        position_periods: periods (pixels) of the decoder's position channels; none by default.
+        position_scale: make the features a `PositionCode` of this scale; none by default.
         pretrained_backbone: True, or a local safetensors file.
 
     Raises:
@@ -39,7 +40,7 @@ class BottomUpNetwork(nn.Module):
         width: int,
         feature_dim: int = 128,
         foreground: bool = False,
-        position_periods: Sequence[float] = (),
+        position_scale: float | None = None,
         pretrained_backbone: bool | str | os.PathLike[str] = False,
     ) -> None:
         super().__init__()
@@ -50,20 +51,24 @@ class BottomUpNetwork(nn.Module):
                 f"width ({width}) must be at least feature_dim ({feature_dim}), or features cannot "
                 "span as many orthogonal lines"
             )
-        if any(not period > 0 for period in position_periods):
-            raise InputError("position_periods must be positive")
+        if position_scale is not None and not 0 < position_scale < math.inf:
+            raise InputError(f"position_scale must be positive, got {position_scale}")
         self.settings: ModelSettings | None = None
         self.feature_dim = feature_dim
         self.foreground = foreground
         self.encoder = Encoder(backbone, pretrained_backbone)
-        self.decoder = Decoder(
-            self.encoder.channels, width, feature_dim, feature_dim + foreground, position_periods
+        self.position = (
+            None if position_scale is None else PositionCode(feature_dim, position_scale)
         )
+        self.described = feature_dim if self.position is None else 2
+        outputs = self.described + foreground
+        self.decoder = Decoder(self.encoder.channels, width, feature_dim, outputs)
 
     def forward(self, images: Tensor, origin: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) normalised images to (B, feature_dim, H, W) features in (-1, 1).
 
-        Any H, W >= 1: the image is padded inside and the result cropped.
+        Any H, W >= 1: the image is padded inside and the result cropped. `origin`: see
+        `PositionCode`.
         """
         return self.forward_with_foreground(images, origin)[0]
 
@@ -78,6 +83,8 @@ class BottomUpNetwork(nn.Module):
         # float32; the decoder has none and gains from it.
         with torch.autocast("cpu", enabled=False):
             maps = self.encoder(padded)
-        output = self.decoder(maps, origin)[..., :height, :width]
-        features = torch.tanh(output[:, : self.feature_dim])
-        return features, output[:, self.feature_dim] if self.foreground else None
+        output = self.decoder(maps)[..., :height, :width]
+        features = output[:, : self.described]
+        if self.position is not None:
+            features = self.position(features, origin)
+        return torch.tanh(features), output[:, self.described] if self.foreground else None

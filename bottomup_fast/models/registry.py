@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bottomup_fast.errors import InputError
@@ -35,7 +35,7 @@ def create_model(
     pretrained_backbone: bool | str | os.PathLike[str] = False,
     *,
     foreground: bool = False,
-    position_periods: Sequence[float] = (),
+    position_scale: float | None = None,
 ) -> BottomUpNetwork:
     """Build a network with random (or ImageNet) weights.
 
@@ -44,7 +44,7 @@ def create_model(
         feature_dim: D; the default is the paper's 128, or the decoder's width where that is less.
         pretrained_backbone: True for the hub's ImageNet weights, or a local safetensors file.
         foreground: add the foreground channel.
-        position_periods: periods (pixels) of position channels for the decoder.
+        position_scale: make the features a `PositionCode` of this scale (pixels).
 
     Raises:
         InputError: unknown name or a setting outside its range.
@@ -57,7 +57,7 @@ def create_model(
         architecture.width,
         min(128, architecture.width) if feature_dim is None else feature_dim,
         foreground=foreground,
-        position_periods=position_periods,
+        position_scale=position_scale,
         pretrained_backbone=pretrained_backbone,
     )
 

@@ -42,7 +42,7 @@ def build_network(
         architecture.feature_dim,
         pretrained_backbone,
         foreground=architecture.foreground,
-        position_periods=architecture.position_periods,
+        position_scale=architecture.position_scale,
     )
 
 

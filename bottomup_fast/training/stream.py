@@ -31,6 +31,8 @@ from bottomup_fast.training.config import (
 )
 
 UNKNOWN = -1
+ORIGINS = 1024.0
+"""Crops are placed up to so far (pixels) from the corner of an imagined image."""
 
 
 class Batch(NamedTuple):
@@ -40,7 +42,7 @@ class Batch(NamedTuple):
         images: (B, 3, H, W) float32, normalised for the network.
         labels: (B, H, W) int32, eroded: -1 ignore, 0 background, 1..K.
         foreground: (B, H, W) int8: 1 object, 0 background, -1 unknown.
-        origin: (B, 2) float32, the (y, x) position given to the decoder's position channels.
+        origin: (B, 2) float32, the (y, x) position of the crop for the network's position code.
         seeds: (B,) int64, of the contrast's draws.
     """
 
@@ -89,12 +91,11 @@ class TrainingStream(Dataset[Batch]):
         eroded = erode_labels(torch.from_numpy(view_labels), self.data.erosion)
         preprocessing = self.model.preprocessing
         mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-        periods = self.model.architecture.position_periods
         return Batch(
             torch.from_numpy((view - mean) / std).permute(2, 0, 1),
             eroded,
             torch.from_numpy(foreground),
-            torch.from_numpy(generator.uniform(0, max(periods, default=1.0), 2).astype(np.float32)),
+            torch.from_numpy(generator.uniform(0, ORIGINS, 2).astype(np.float32)),
             torch.tensor(generator.integers(2**63)),
         )
 

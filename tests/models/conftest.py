@@ -18,7 +18,7 @@ def settings() -> ModelSettings:
                 "name": "bottomup_efficientnet_lite0",
                 "feature_dim": 16,
                 "foreground": True,
-                "position_periods": [32, 64],
+                "position_scale": 10,
             },
             "preprocessing": {"scale": 1.5, "mean": [0.1, 0.2, 0.3]},
             "clustering": {"bandwidth_deg": 30, "split_components": True},

@@ -79,8 +79,8 @@ def test_unknown_names_suggest_a_close_one() -> None:
     [
         ({"feature_dim": 0}, "feature_dim must be at least 1, got 0"),
         ({"feature_dim": 65}, r"width \(64\) must be at least feature_dim \(65\)"),
-        ({"position_periods": [32, 0]}, "position_periods must be positive"),
-        ({"position_periods": [float("nan")]}, "position_periods must be positive"),
+        ({"position_scale": 0}, "position_scale must be positive, got 0"),
+        ({"position_scale": float("nan")}, "position_scale must be positive, got nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

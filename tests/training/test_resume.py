@@ -63,7 +63,7 @@ def make_run(make_settings: MakeSettings, tmp_path: Path) -> Callable[[str], Tra
         settings = make_settings(
             output=str(tmp_path / name),
             model__architecture__foreground=True,
-            model__architecture__position_periods=[32],
+            model__architecture__position_scale=10,
             data__sources=[
                 {"kind": "shapes", "size": 80, "max_shapes": 5, "backdrop": "background"}
             ],

@@ -190,11 +190,11 @@ def test_an_epoch_is_the_images_of_all_folders(
     assert TrainingStream(make_config(data__sources=sources)).images_per_epoch() == 5
 
 
-def test_origins_cover_the_longest_period(make_config: MakeConfig) -> None:
-    stream = TrainingStream(make_config(model__architecture__position_periods=[32, 256]))
+def test_origins_lie_all_over_an_imagined_image(make_config: MakeConfig) -> None:
+    stream = TrainingStream(make_config())
     origins = torch.stack([stream[index].origin for index in range(20)])
     assert origins.min() >= 0
-    assert 128 < origins.max() < 256
+    assert 512 < origins.max() < 1024
 
 
 def test_missing_data_is_named(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.models.position import REACH, PositionCode
+from bottomup_fast.models.registry import create_model
+
+
+def codes(dim: int, scale: float, height: int, width: int, origin: Tensor | None = None) -> Tensor:
+    """Unit codes of pixels that point to themselves, (D, H, W)."""
+    return PositionCode(dim, scale)(torch.zeros(1, 2, height, width), origin)[0]
+
+
+@pytest.mark.parametrize(("dim", "tolerance"), [(32, 0.3), (128, 0.1)])
+def test_cosines_fall_with_distance_as_a_gaussian_does(dim: int, tolerance: float) -> None:
+    scale = 10.0
+    code = codes(dim, scale, 101, 101)
+    y, x = torch.meshgrid(torch.arange(101) - 50, torch.arange(101) - 50, indexing="ij")
+    expected = torch.exp(-(y**2 + x**2) / (2 * scale**2))
+    cosine = torch.einsum("dhw,d->hw", code, code[:, 50, 50])
+    assert (cosine - expected).abs().max() < tolerance
+
+
+def test_no_two_far_places_of_an_image_share_a_window_of_mean_shift() -> None:
+    code = codes(32, 10.0, 512, 512)
+    y, x = torch.meshgrid(torch.arange(512) - 250, torch.arange(512) - 250, indexing="ij")
+    far = y**2 + x**2 > 24**2
+    cosine = torch.einsum("dhw,d->hw", code, code[:, 250, 250])
+    assert cosine[far].abs().max() < math.cos(math.radians(45))
+
+
+def test_pixels_that_point_to_one_place_share_its_code() -> None:
+    code = PositionCode(16, 5.0)
+    displacement = torch.stack(
+        torch.meshgrid(3.0 - torch.arange(8), 2.0 - torch.arange(9), indexing="ij")
+    )
+    reach = REACH * code.scale
+    result = code(REACH * torch.atanh(displacement.unsqueeze(0) / reach), None)
+    torch.testing.assert_close(result, result[..., :1, :1].expand_as(result))
+    itself = code(torch.zeros(1, 2, 8, 9), None)
+    torch.testing.assert_close(result[..., 0, 0], itself[..., 3, 2])
+
+
+def test_no_pixel_points_farther_than_the_reach() -> None:
+    code, far = PositionCode(16, 4.0), torch.tensor([1e3, 0.0]).view(1, 2, 1, 1)
+    at_reach = code(torch.zeros(1, 2, 1, 1), torch.tensor([[REACH * 4.0, 0.0]]))
+    torch.testing.assert_close(code(far, None), at_reach)
+
+
+def test_a_tile_has_the_codes_of_its_place_in_the_whole() -> None:
+    whole = codes(17, 8.0, 40, 50)
+    part = codes(17, 8.0, 12, 20, torch.tensor([[7.0, 30.0]]))
+    torch.testing.assert_close(part, whole[:, 7:19, 30:50], atol=1e-5, rtol=0)
+
+
+def test_features_have_unit_length_and_an_odd_dimension_stays_zero() -> None:
+    result = PositionCode(5, 8.0)(torch.randn(2, 2, 3, 4), None)
+    torch.testing.assert_close(result.norm(dim=1), torch.ones(2, 3, 4))
+    assert (result[:, 4] == 0).all()
+    assert (result[:, :4] != 0).all()
+    assert (PositionCode(1, 8.0)(torch.zeros(1, 2, 3, 4), None) == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_round_positions(dtype: torch.dtype) -> None:
+    code, origin = PositionCode(8, 10.0), torch.tensor([[0.0, 5000.0]])
+    displacement = torch.zeros(1, 2, 2, 300)
+    assert torch.equal(code(displacement.to(dtype), origin), code(displacement, origin))
+
+
+@torch.no_grad()
+def test_positions_reach_the_features(network: BottomUpNetwork) -> None:
+    images = torch.randn(1, 3, 32, 32).expand(2, -1, -1, -1)
+    origin = torch.tensor([[0.0, 0.0], [8.0, 20.0]])
+    here, there = network(images, origin)
+    assert torch.equal(here, network(images)[0])
+    assert (here - there).abs().max() > 1e-3
+    plain = create_model("bottomup_efficientnet_lite0", 16).eval()
+    here, there = plain(images, origin)
+    assert torch.equal(here, there)
+
+
+def test_the_place_pointed_to_is_learnt() -> None:
+    network = create_model("bottomup_efficientnet_lite0", 16, position_scale=10.0)
+    network(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert network.decoder.output.weight.grad is not None
+    assert (network.decoder.output.weight.grad != 0).any()
