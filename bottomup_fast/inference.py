@@ -97,21 +97,6 @@ def pixel_maps(
     return _cluster_together(views(), views(), height, width, clustering)
 
 
-@torch.inference_mode()
-def foreground_map(
-    network: BottomUpNetwork, image: Tensor, settings: ModelSettings, tile_size: int
-) -> Tensor:
-    """(H, W) probability of belonging to an object, without any clustering; arguments as above."""
-    image = _normalise(image, settings)
-    result = image[0].clone()
-    height, width = result.shape
-    for tile in _tiles(height, width, tile_size):
-        _, foreground = _tile_features(network, image, tile)
-        assert foreground is not None
-        result[tile.core_slices()] = foreground
-    return result
-
-
 def _normalise(image: Tensor, settings: ModelSettings) -> Tensor:
     preprocessing = settings.preprocessing
     mean, std = (image.new_tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))

@@ -18,7 +18,6 @@ from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.inference import (
     PixelMaps,
-    foreground_map,
     pixel_maps,
     resize,
     resize_nearest,
@@ -115,11 +114,9 @@ class Segmenter:
             return zoom
         for _ in range(LOOKS):
             seen = resize(image, *_zoomed(image, zoom))
-            foreground = foreground_map(self.network, seen, self.settings, self.tile_size)
-            mask = foreground.cpu().numpy() > self.settings.clustering.foreground_threshold
-            better = zoom * zoom_to_diameter(
-                split_components(mask.astype(np.int32)), preprocessing.object_diameter
-            )
+            maps = pixel_maps(self.network, seen, self.settings, self.tile_size)
+            objects = self._pieces(maps)
+            better = zoom * zoom_to_diameter(objects, preprocessing.object_diameter)
             change, zoom = better / zoom, better
             if abs(np.log(change)) < np.log(CLOSE):
                 break

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 import bottomup_fast as bf
-from bottomup_fast.inference import foreground_map, pixel_maps
+from bottomup_fast.inference import pixel_maps
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import build_network, save_model
 from bottomup_fast.settings import ModelSettings
@@ -182,8 +182,6 @@ def test_scores_are_the_foreground_s_or_the_features_own(make: Make, by_region: 
     segmenter = make(foreground=True, clustering={"by_region": by_region})
     image = torch.from_numpy(picture()).permute(2, 0, 1) / 255
     maps = pixel_maps(segmenter.network, image, segmenter.settings, 1024)
-    alone = foreground_map(segmenter.network, image, segmenter.settings, 1024)
-    assert torch.equal(maps.foreground, alone)
     found = segmenter.segment(picture())
     assert np.array_equal(found.labels > 0, maps.foreground.numpy() > 0.5)
     for number in range(found.num_segments):
