@@ -97,7 +97,8 @@ def measure(
         expected = step(BottomUpLoss(contrast_weight=contrast, max_entities=ENTITIES))(
             noisy[0], labels
         )
-        assert (gradient - expected).norm() <= 1e-4 * expected.norm()
+        # Signs of differences that are nearly zero may differ between float32 computations.
+        assert (gradient - expected).norm() <= 1e-3 * expected.norm()
     buffers = cycle(noisy[1:])
     slow = name.startswith("torch")
     benchmark.pedantic(
