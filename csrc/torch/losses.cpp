@@ -3,6 +3,7 @@
 
 #include <tuple>
 
+#include "common/huge_pages.h"
 #include "contracts/contrast_samples.h"
 #include "contracts/losses.h"
 #include "contracts/target_lines.h"
@@ -117,6 +118,7 @@ std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor
   if (with_gradient) {
     problem.gradient_layout = feature_maps(gradient, op);
     problem.gradient = gradient.mutable_data_ptr();
+    prefer_huge_pages(problem.gradient, gradient.numel() * gradient.element_size());
   }
   const Status status = losses_cpu(problem, selected_simd(), torch_parallel_for);
   check(status == Status::ok, op, message(status));
