@@ -10,7 +10,7 @@ from torch import Tensor
 from bottomup_fast import ops
 from bottomup_fast.errors import InputError
 from bottomup_fast.losses import check_feature_shape, check_features
-from bottomup_fast.ops.library import check_window
+from bottomup_fast.ops.library import check_window, has_op
 from bottomup_fast.reference import clustering as reference
 from bottomup_fast.reference.lines import normalise
 
@@ -102,8 +102,7 @@ def _reference_modes(
 def _compiled(features: Tensor, backend: Backend) -> bool:
     if backend not in ("auto", "reference"):
         raise InputError(f'backend must be "auto" or "reference", got {backend!r}')
-    on_cpu = features.device.type == "cpu"
-    return backend == "auto" and on_cpu and features.dtype != torch.float64
+    return backend == "auto" and has_op(features)
 
 
 def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bottomup_fast import ops
 from bottomup_fast.errors import InputError
+from bottomup_fast.ops.library import has_op
 from bottomup_fast.reference import contrast, lines, losses
 
 Normaliser = Literal["entities", "pairs", "sqrt-pairs"]
@@ -117,7 +118,12 @@ class BottomUpLoss(nn.Module):
             InputError: on wrong shapes, dtypes, devices, label values or seeds, or features that
                 are not finite.
         """
-        compiled = self.backend == "auto" and not self.target_gradient and has_op(features)
+        compiled = (
+            self.backend == "auto"
+            and not self.target_gradient
+            and isinstance(features, Tensor)
+            and has_op(features)
+        )
         if compiled:
             check_feature_shape(features)
         else:
@@ -206,7 +212,7 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     """
     if num_entities < 0:
         raise InputError(f"num_entities must not be negative, got {num_entities}")
-    compiled = has_op(features)
+    compiled = isinstance(features, Tensor) and has_op(features)
     if compiled:
         check_feature_shape(features)
     else:
@@ -216,15 +222,6 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
         return ops.target_lines(features, labels.int(), num_entities)
     with torch.autocast(features.device.type, enabled=False):
         return lines.target_lines(features, labels.long(), num_entities)
-
-
-def has_op(features: Tensor) -> bool:
-    """Whether the compiled ops take these features; what they do not, plain torch does."""
-    return (
-        isinstance(features, Tensor)
-        and features.device.type in ("cpu", "meta")
-        and features.dtype in (torch.float32, torch.float16, torch.bfloat16)
-    )
 
 
 def check_features(features: Tensor, name: str = "features") -> None:

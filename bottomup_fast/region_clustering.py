@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bottomup_fast import ops
+from bottomup_fast.ops.library import has_op
 from bottomup_fast.reference.clustering import (
     Modes,
     assign,
@@ -48,7 +49,7 @@ def cluster_regions(
     """
     order = regions.argsort(stable=True)
     sizes = torch.bincount(regions)
-    if points.device.type == "cpu" and points.dtype != torch.float64:
+    if has_op(points):
         offsets = functional.pad(sizes.cumsum(0), (1, 0))
         position, similarity, modes = ops.cluster_regions(
             points[order], offsets, bandwidth_deg, min_support

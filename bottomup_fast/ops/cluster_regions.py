@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.ops.library import (
-    FEATURE_TYPES,
-    check_device,
+    check_tensor,
+    check_type,
     check_window,
     input_errors,
     register_without_gradient,
@@ -42,15 +42,10 @@ def cluster_regions(
             tell is a RuntimeError in compiled code.
     """
     for name, tensor in (("points", points), ("offsets", offsets)):
-        if not isinstance(tensor, Tensor):
-            raise InputError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-        check_device(name, tensor)
+        check_tensor(name, tensor)
     if points.ndim != 2 or points.shape[1] < 1:
         raise InputError(f"points must have shape (N, D), not {tuple(points.shape)}")
-    if points.dtype not in FEATURE_TYPES:
-        raise InputError(
-            f"points must be float32, float64, float16 or bfloat16, not {points.dtype}"
-        )
+    check_type("points", points)
     if offsets.ndim != 1 or offsets.shape[0] < 1 or offsets.dtype != torch.int64:
         raise InputError(
             f"offsets must be int64 (R + 1,), not {offsets.dtype} {tuple(offsets.shape)}"

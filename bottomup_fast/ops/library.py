@@ -48,21 +48,32 @@ def input_errors(op: str) -> Iterator[None]:
 
 def check_features(features: Tensor) -> None:
     """Raise InputError unless this is a (B, D, H, W) map that the ops take; values are not read."""
-    if not isinstance(features, Tensor):
-        raise InputError(f"features must be a torch.Tensor, not {type(features).__name__}")
-    check_device("features", features)
+    check_tensor("features", features)
     if features.ndim != 4:
         raise InputError(f"features must have shape (B, D, H, W), not {tuple(features.shape)}")
-    if features.dtype not in FEATURE_TYPES:
-        raise InputError(
-            f"features must be float32, float64, float16 or bfloat16, not {features.dtype}"
-        )
+    check_type("features", features)
 
 
-def check_device(name: str, tensor: Tensor) -> None:
-    """Raise InputError unless the ops run where the tensor is."""
+def has_op(tensor: Tensor) -> bool:
+    """Whether the ops compute this as well as plain torch: on the CPU, in float32 or half."""
+    on_cpu = tensor.device.type in ("cpu", "meta")
+    return on_cpu and tensor.dtype in FEATURE_TYPES and tensor.dtype != torch.float64
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """Raise InputError unless this is a tensor where the ops run."""
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
     if tensor.device.type not in ("cpu", "meta"):
         raise InputError(f"{name} is on {tensor.device}, but this build runs on the CPU only")
+
+
+def check_type(name: str, tensor: Tensor) -> None:
+    """Raise InputError unless the ops read this type."""
+    if tensor.dtype not in FEATURE_TYPES:
+        raise InputError(
+            f"{name} must be float32, float64, float16 or bfloat16, not {tensor.dtype}"
+        )
 
 
 def check_window(bandwidth_deg: float, min_support: int = 1) -> None:
@@ -79,9 +90,9 @@ def register_without_gradient(op: str) -> None:
     torch.library.register_autograd(op, _no_gradient, setup_context=_mark_without_gradient)
 
 
-def _mark_without_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _mark_without_gradient(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.num_inputs = len(inputs)
-    ctx.mark_non_differentiable(*output)
+    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
 
 
 def _no_gradient(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottomup_fast.ops.library import check_features, input_errors
+from bottomup_fast.ops.library import check_features, input_errors, register_without_gradient
 
 NORMALISERS = ("entities", "pairs", "sqrt-pairs")
 TERMS = ("attraction", "repulsion", "contrast", "segment_mse", "segment_gradient", "norm")
@@ -186,16 +186,6 @@ def _refuse_double_backward(ctx: Any, gradient: Tensor) -> None:
     )
 
 
-def _no_gradient(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:
-    nothing: tuple[None, ...] = (None,) * ctx.inputs
-    return nothing
-
-
-def _mark_without_gradient(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.inputs = len(inputs)
-    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
-
-
 _ops = torch.ops.bottomup_fast
 _target_lines: Callable[..., Tensor] = _ops.target_lines.default
 _contrast_samples: Callable[..., tuple[Tensor, Tensor]] = _ops.contrast_samples.default
@@ -207,9 +197,7 @@ for _name, _fake in (
 ):
     torch.library.register_fake(f"bottomup_fast::{_name}", _fake)
 for _name in ("target_lines", "contrast_samples"):
-    torch.library.register_autograd(
-        f"bottomup_fast::{_name}", _no_gradient, setup_context=_mark_without_gradient
-    )
+    register_without_gradient(f"bottomup_fast::{_name}")
 torch.library.register_autograd(
     "bottomup_fast::losses", _losses_backward, setup_context=_save_for_losses
 )

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.ops.library import (
-    FEATURE_TYPES,
-    check_device,
+    check_tensor,
+    check_type,
     check_window,
     input_errors,
     register_without_gradient,
@@ -46,15 +46,10 @@ def mean_shift(
             tell is a RuntimeError in compiled code.
     """
     for name, tensor in (("points", points), ("seeds", seeds)):
-        if not isinstance(tensor, Tensor):
-            raise InputError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-        check_device(name, tensor)
+        check_tensor(name, tensor)
         if tensor.ndim != 3 or tensor.shape[2] < 1:
             raise InputError(f"{name} must have shape (B, N, D), not {tuple(tensor.shape)}")
-        if tensor.dtype not in FEATURE_TYPES:
-            raise InputError(
-                f"{name} must be float32, float64, float16 or bfloat16, not {tensor.dtype}"
-            )
+        check_type(name, tensor)
     if points.shape[0] != seeds.shape[0] or points.shape[2] != seeds.shape[2]:
         raise InputError(
             f"seeds {tuple(seeds.shape)} must have the B and D of points {tuple(points.shape)}"

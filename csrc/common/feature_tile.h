@@ -64,6 +64,14 @@ BOTTOMUP_ALWAYS_INLINE void store_tile(const FeatureMaps &features, void *target
           from_float<T>(tile[d].pixel[p]);
 }
 
+/// squares[p] = |f_p|^2.
+BOTTOMUP_ALWAYS_INLINE void squared_lengths(int64_t dimensions, const Row *tile, float *squares) {
+  std::fill_n(squares, kTile, 0.0f);
+  for (int64_t d = 0; d < dimensions; ++d)
+    for (int64_t p = 0; p < kTile; ++p)
+      squares[p] += tile[d].pixel[p] * tile[d].pixel[p];
+}
+
 /// Pixels whose squares overflow float32 are scaled by a power of two, which turns no line. False
 /// if a feature is NaN or Inf.
 inline bool rescale_overflowing(int64_t dimensions, Row *tile, float *inverse_norm) {
@@ -84,10 +92,8 @@ inline bool rescale_overflowing(int64_t dimensions, Row *tile, float *inverse_no
 
 /// inverse_norm[p] = 1 / max(|f_p|, 1e-6). False if a feature is NaN or Inf.
 BOTTOMUP_ALWAYS_INLINE bool inverse_norms(int64_t dimensions, Row *tile, float *inverse_norm) {
-  float squares[kTile] = {};
-  for (int64_t d = 0; d < dimensions; ++d)
-    for (int64_t p = 0; p < kTile; ++p)
-      squares[p] += tile[d].pixel[p] * tile[d].pixel[p];
+  float squares[kTile];
+  squared_lengths(dimensions, tile, squares);
   bool in_range = true;
   for (int64_t p = 0; p < kTile; ++p) {
     inverse_norm[p] = 1 / std::max(std::sqrt(squares[p]), kMinNorm);

@@ -37,15 +37,14 @@ BOTTOMUP_ALWAYS_INLINE void gather(const FeatureMaps &features, int64_t image,
                                    const int64_t *pixels, int64_t count, Row *tile,
                                    float *lengths) {
   const T *source = static_cast<const T *>(features.data) + image * features.batch_stride;
-  float squares[kTile] = {};
   for (int64_t d = 0; d < features.dimensions; ++d) {
     std::fill_n(tile[d].pixel, kTile, 0.0f);
     for (int64_t p = 0; p < count; ++p)
       tile[d].pixel[p] =
           to_float(source[d * features.channel_stride + pixels[p] * features.pixel_stride]);
-    for (int64_t p = 0; p < kTile; ++p)
-      squares[p] += tile[d].pixel[p] * tile[d].pixel[p];
   }
+  float squares[kTile];
+  squared_lengths(features.dimensions, tile, squares);
   for (int64_t p = 0; p < kTile; ++p) {
     lengths[p] = std::sqrt(squares[p]);
     squares[p] = 1 / std::max(lengths[p], kMinNorm);

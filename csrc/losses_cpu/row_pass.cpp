@@ -50,10 +50,8 @@ struct RowPass {
 /// lengths[p] = |f_p|; false if one is not finite.
 BOTTOMUP_ALWAYS_INLINE bool measure(int64_t dimensions, const Row *tile, int64_t count,
                                     float *lengths) {
-  float squares[kTile] = {};
-  for (int64_t d = 0; d < dimensions; ++d)
-    for (int64_t p = 0; p < kTile; ++p)
-      squares[p] += tile[d].pixel[p] * tile[d].pixel[p];
+  float squares[kTile];
+  squared_lengths(dimensions, tile, squares);
   bool finite = true;
   for (int64_t p = 0; p < kTile; ++p) {
     finite &= p >= count || squares[p] <= std::numeric_limits<float>::max();
