@@ -118,15 +118,9 @@ class BottomUpLoss(nn.Module):
             InputError: on wrong shapes, dtypes, devices, label values or seeds, or features that
                 are not finite.
         """
-        compiled = (
-            self.backend == "auto"
-            and not self.target_gradient
-            and isinstance(features, Tensor)
-            and has_op(features)
-        )
-        if compiled:
-            check_feature_shape(features)
-        else:
+        check_feature_shape(features)
+        compiled = self.backend == "auto" and not self.target_gradient and has_op(features)
+        if not compiled:
             check_features(features)
         check_labels(labels, features, self.max_entities)
         seeds = _image_seeds(seed, len(features), features.device)
@@ -212,10 +206,9 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     """
     if num_entities < 0:
         raise InputError(f"num_entities must not be negative, got {num_entities}")
-    compiled = isinstance(features, Tensor) and has_op(features)
-    if compiled:
-        check_feature_shape(features)
-    else:
+    check_feature_shape(features)
+    compiled = has_op(features)
+    if not compiled:
         check_features(features)
     check_labels(labels, features, num_entities, "num_entities")
     if compiled:
