@@ -145,19 +145,25 @@ def _losses_fake(
 def _save_for_losses(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     gradient = output[2]
     ctx.mark_non_differentiable(gradient)
+    # Else autograd would fill a tensor of the features' size with zeros for the gradient's own.
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:5], gradient)
     *ctx.settings, ctx.with_gradient = inputs[5:]
 
 
 def _losses_backward(
-    ctx: Any, of_terms: Tensor, of_total: Tensor, _: Tensor | None
+    ctx: Any, of_terms: Tensor | None, of_total: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
     features, labels, lines, weights, seeds, gradient = ctx.saved_tensors
     if ctx.with_gradient:
+        if of_total is None:
+            return (None,) * 9
         scale = of_total
     else:
-        scale = torch.ones_like(of_total)
-        coefficients = of_terms + of_total * weights
+        scale = weights.new_ones(())
+        coefficients = torch.zeros_like(weights) if of_terms is None else of_terms
+        if of_total is not None:
+            coefficients = coefficients + of_total * weights
         with torch.no_grad():
             *_terms, gradient = _losses(
                 features, labels, lines, coefficients, seeds, *ctx.settings, True
