@@ -4,12 +4,14 @@
 #include <array>
 #include <cstdint>
 
+#include "common/host_device.h"
+
 namespace bottomup {
 
 using Words = std::array<uint32_t, 4>;
 
 /// Four random words for a key and a counter.
-inline Words philox(uint64_t key, Words counter) {
+BOTTOMUP_HOST_DEVICE inline Words philox(uint64_t key, Words counter) {
   uint32_t low_key = static_cast<uint32_t>(key), high_key = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const uint64_t first = uint64_t{0xD2511F53} * counter[0];
@@ -24,6 +26,6 @@ inline Words philox(uint64_t key, Words counter) {
 }
 
 /// A word as a number in [0, 1).
-inline double uniform(uint32_t word) { return word * 0x1p-32; }
+BOTTOMUP_HOST_DEVICE inline double uniform(uint32_t word) { return word * 0x1p-32; }
 
 } // namespace bottomup

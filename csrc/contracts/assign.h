@@ -14,6 +14,7 @@
 
 #include <cstdint>
 
+#include "common/cuda_status.h"
 #include "common/feature_maps.h"
 #include "common/parallel.h"
 #include "common/simd.h"
@@ -36,5 +37,12 @@ struct AssignProblem {
 /// any other status the outputs are unspecified. A float64 feature beyond the range of float32
 /// counts as Inf. Non-finite features are found in images without modes, too.
 Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &parallel_for);
+
+/// The same on the current CUDA device, where all pointers of the problem are; `workspace` has as
+/// many bytes as the first function says. Bad input sets `*input_status`, zero before, to a Status.
+/// The features are read once for up to 32 modes of up to 128 dimensions.
+int64_t assign_cuda_workspace(const AssignProblem &problem);
+CudaStatus assign_cuda(const AssignProblem &problem, void *workspace, int32_t *input_status,
+                       CudaStream stream);
 
 } // namespace bottomup

@@ -9,7 +9,9 @@
 
 #include <cstdint>
 
+#include "common/cuda_status.h"
 #include "common/parallel.h"
+#include "common/simd.h"
 #include "common/status.h"
 
 namespace bottomup {
@@ -31,6 +33,15 @@ struct ContrastSamplesProblem {
 
 /// Bitwise the same for any number of threads. The workspace is 4 bytes a pixel and 16 a pixel of
 /// the entities being sorted.
-Status contrast_samples_cpu(const ContrastSamplesProblem &problem, const ParallelFor &parallel_for);
+Status contrast_samples_cpu(const ContrastSamplesProblem &problem, Simd,
+                            const ParallelFor &parallel_for);
+
+/// Bytes of workspace: 4 a pixel, 8 a query and 8 a pair of entities.
+int64_t contrast_samples_cuda_workspace(const ContrastSamplesProblem &problem);
+
+/// The same draws on a GPU. `*input_status`, on the device and zero at entry, gets the Status of bad
+/// input.
+CudaStatus contrast_samples_cuda(const ContrastSamplesProblem &problem, void *workspace,
+                                 int32_t *input_status, CudaStream stream);
 
 } // namespace bottomup

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 
+#include "common/cuda_status.h"
 #include "common/feature_maps.h"
 #include "common/parallel.h"
 #include "common/simd.h"
@@ -39,11 +40,22 @@ struct LossesProblem {
   int64_t negatives;         // of the contrast, per entity
 
   float *terms;                // (loss_terms), written
+  float *total;                // written: the sum of weights[t] * terms[t]
   void *gradient;              // written, of the features' type; null for the terms alone
   FeatureMaps gradient_layout; // its strides
 };
 
 /// On a status other than ok the outputs are unspecified. An empty batch or image gives zeros.
 Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &parallel_for);
+
+/// Bytes of workspace on the current device: a few for each tile of pixels and label, and where the
+/// contrast is wanted 5 a pixel and the lines of its queries and keys, of as many images at a time
+/// as 64 MB hold, but one at least. Beyond 128 entities 8 bytes a pixel and entity are added.
+int64_t losses_cuda_workspace(const LossesProblem &problem);
+
+/// The same on a GPU; `fast` multiplies numbers rounded to 16 bits where the device has such
+/// products. `*input_status`, on the device and zero at entry, gets the Status of bad input.
+CudaStatus losses_cuda(const LossesProblem &problem, void *workspace, int32_t *input_status,
+                       CudaStream stream);
 
 } // namespace bottomup

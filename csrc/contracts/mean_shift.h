@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "common/cuda_status.h"
 #include "common/feature_maps.h"
 #include "common/parallel.h"
 #include "common/simd.h"
@@ -29,5 +30,12 @@ struct MeanShiftProblem {
 };
 
 Status mean_shift_cpu(const MeanShiftProblem &problem, Simd simd, const ParallelFor &parallel_for);
+
+/// The same on the current CUDA device, where all pointers of the problem are; `workspace` has as
+/// many bytes as the first function says. Bad input sets `*input_status`, zero before, to a Status.
+/// Bitwise the same for any strides and other seeds.
+int64_t mean_shift_cuda_workspace(const MeanShiftProblem &problem);
+CudaStatus mean_shift_cuda(const MeanShiftProblem &problem, void *workspace, int32_t *input_status,
+                           CudaStream stream);
 
 } // namespace bottomup

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "common/cuda_status.h"
 #include "common/feature_maps.h"
 #include "common/parallel.h"
 #include "common/simd.h"
@@ -29,5 +30,13 @@ struct TargetLinesProblem {
 /// On a status other than ok the output is unspecified. Features of ignored pixels are not read.
 Status target_lines_cpu(const TargetLinesProblem &problem, Simd simd,
                         const ParallelFor &parallel_for);
+
+/// Bytes of workspace: 4 a pixel and 4 D * D per label and per 1024 pixels of an image.
+int64_t target_lines_cuda_workspace(const TargetLinesProblem &problem);
+
+/// The same on a GPU; bitwise deterministic. `*input_status`, on the device and zero at entry, gets
+/// the Status of bad input. Features beyond 128 dimensions are read once per pair of 128.
+CudaStatus target_lines_cuda(const TargetLinesProblem &problem, void *workspace,
+                             int32_t *input_status, CudaStream stream);
 
 } // namespace bottomup

@@ -146,7 +146,7 @@ void contrast_of_images(const LossesProblem &problem, const uint8_t *easy, Simd 
   contrast_samples_cpu({batch, features.pixels, features.dimensions, labels, problem.labels,
                         problem.lines, easy, problem.seeds, problem.queries, problem.negatives,
                         queries.data(), keys.data()},
-                       parallel_for);
+                       simd, parallel_for);
   std::vector<EntityContrast> entities;
   for (int64_t image = 0; image < batch; ++image) {
     const size_t first = entities.size();

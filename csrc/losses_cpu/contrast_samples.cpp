@@ -76,7 +76,7 @@ void draw_keys(const Image &image, int64_t label, int64_t *result) {
 
 } // namespace
 
-Status contrast_samples_cpu(const ContrastSamplesProblem &problem,
+Status contrast_samples_cpu(const ContrastSamplesProblem &problem, Simd,
                             const ParallelFor &parallel_for) {
   const int64_t entities = problem.num_entities;
   std::fill_n(problem.query_pixels, problem.batch * entities * problem.queries, -1);

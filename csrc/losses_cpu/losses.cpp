@@ -41,6 +41,7 @@ TermWeights::TermWeights(const LossesProblem &problem, const ImageLines &image)
 Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &parallel_for) {
   const int64_t batch = problem.features.batch, pixels = problem.features.pixels;
   std::fill_n(problem.terms, static_cast<int>(loss_terms), 0.0f);
+  *problem.total = 0;
   if (batch == 0 || pixels == 0)
     return Status::ok;
 
@@ -79,8 +80,12 @@ Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &pa
       totals[term] += sums[task * loss_terms + term];
   for (const double sum : contrast_sums)
     totals[contrast] += sum;
-  for (int term = 0; term < loss_terms; ++term)
+  double total = 0;
+  for (int term = 0; term < loss_terms; ++term) {
     problem.terms[term] = static_cast<float>(totals[term] / static_cast<double>(batch));
+    total += static_cast<double>(problem.weights[term]) * problem.terms[term];
+  }
+  *problem.total = static_cast<float>(total);
   return Status::ok;
 }
 

@@ -1,0 +1,76 @@
+// One pass over the pixels for all pixelwise terms and their gradient (equations 3 and 5 to 8).
+//
+// A block takes a tile. Features are read once for the cosines of its pixels, and of the pixels it
+// compares them with, and a second time for the gradient; in between each pixel is its numbers, one
+// for every entity: its cosines, then its coordinates in the segment space, the derivatives by
+// these, and the derivatives by the cosines, each in place of the one before.
+#pragma once
+
+#include <cstdint>
+
+#include "common/feature_maps.h"
+#include "losses_cuda/allotment.h"
+#include "losses_cuda/feature_block.cuh"
+#include "losses_cuda/image_lines.h"
+#include "losses_cuda/launches.h"
+#include "losses_cuda/tile.h"
+
+namespace bottomup {
+
+/// What a tile adds up.
+enum TileTerm {
+  tile_attraction,
+  tile_repulsion,
+  tile_mse,
+  tile_change,
+  tile_deviation,
+  tile_terms
+};
+
+/// What the kernel knows, by value.
+struct FusedPass {
+  FeatureMaps features;
+  Access access;
+  void *gradient; // null for the terms alone
+  FeatureMaps gradient_layout;
+  Access gradient_access;
+  int32_t height, width;
+  const int32_t *labels; // (B, H, W)
+  ImageLines images;
+  uint8_t *easy; // (B, N), written: 1 for pixels nearer than 0.97 to their line; null if not asked
+  int32_t *input_status;
+
+  int32_t least, most; // does images of more than `least` and at most `most` entities
+  Tile tile;
+  int32_t number_rows; // of the numbers of a tile: one for each line
+  float *numbers;      // (blocks, 2, number_rows, stations), where they are not in shared memory
+  bool copies;         // whether shared memory holds copies of the matrices
+  int32_t lines_floats; // of that of the lines, as columns or as rows
+  double *sums;        // (B, blocks of an image, tile_terms), written from `first_block` on
+  int64_t first_block, image_blocks;
+};
+
+/// The launches that the images of a problem may need: how many entities each has is only known on
+/// the device, and decides there which of them works on it.
+struct FusedPlan {
+  FusedPlan(const LossesProblem &problem, Allotment &memory);
+
+  struct Part {
+    int32_t least, most;
+    Tile tile;
+    int32_t number_rows;
+    bool few, in_shared, copies;
+    float *numbers;
+    int64_t first_block;
+  };
+
+  Part parts[3];
+  int count = 0;
+  int64_t image_blocks = 0;
+  double *sums; // (B, image_blocks, tile_terms); blocks of images that another part does leave it
+};
+
+void run_fused_pass(const LossesProblem &problem, const FusedPlan &plan, const ImageLines &images,
+                    uint8_t *easy, int32_t *input_status, Launches &launches);
+
+} // namespace bottomup

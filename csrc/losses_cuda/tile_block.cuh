@@ -1,0 +1,339 @@
+// What a block of the fused pass knows and keeps, and the products it makes of them.
+#pragma once
+
+#include <cstdint>
+
+#include "common/ptx.h"
+#include "losses_cuda/block.cuh"
+#include "losses_cuda/feature_block.cuh"
+#include "losses_cuda/fused_pass.h"
+
+namespace bottomup {
+
+/// How a warp shares a product: lanes side by side take quads of pixels, groups of such lanes take
+/// rows of the result.
+template <int quads_, int rows_, int most_pixels> struct WarpShape {
+  static constexpr int quads = quads_, groups = kWarp / quads_, rows = rows_;
+  static constexpr int entities = groups * rows; // of a product
+  static constexpr int most_threads = most_pixels / 4 * groups;
+
+  static __device__ int quad() { return static_cast<int>(threadIdx.x) % quads; }
+  static __device__ int group() { return static_cast<int>(threadIdx.x) % kWarp / quads; }
+  /// Row m of this thread.
+  static __device__ int row(int m) { return m / 4 * 4 * groups + 4 * group() + m % 4; }
+
+  /// The sum over the groups, the same bits in each.
+  static __device__ __forceinline__ float sum_of_groups(float value) {
+#pragma unroll
+    for (int step = quads; step < kWarp; step *= 2)
+      value += __shfl_xor_sync(kAllLanes, value, step);
+    return value;
+  }
+};
+
+/// Four stations that a thread works on, `step` apart.
+struct Stations {
+  int32_t first, step;
+};
+
+/// Columns of a matrix, from a thread's first row on.
+struct Columns {
+  const float *first;
+  int32_t stride;
+};
+
+/// A thread's four pixels of the tile: the first one's station and where it lies.
+struct OwnPixels {
+  int32_t first;
+  Place place;
+
+  __device__ Stations stations() const { return {first, 1}; }
+};
+
+/// Rows of the sums of a thread: what four pixels are to its rows of the entities.
+template <typename Shape> using Rows = float[Shape::rows][4];
+
+template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
+  using Shape = WarpShape;
+  using Type = T;
+
+  __device__ TileBlock(const FusedPass &fused, const ImageSummary &image_summary)
+      : pass(fused), tile(fused.tile), summary(image_summary), image(blockIdx.z),
+        first_y(static_cast<int>(blockIdx.y) * tile.height),
+        first_x(static_cast<int>(blockIdx.x) * tile.width), stride(tile.stations()) {
+    partial = shared_memory<double>();
+    position = reinterpret_cast<int32_t *>(partial + blockDim.x / kWarp * tile_terms);
+    length = reinterpret_cast<float *>(position + stride);
+    along = length + tile.pixels();
+    cosines = along + tile.pixels();
+    segments = cosines;
+    const int64_t size = static_cast<int64_t>(pass.number_rows) * stride;
+    lines_copy = in_shared ? cosines + size : cosines;
+    segments_copy = lines_copy + (pass.copies ? pass.lines_floats : 0);
+    signs = reinterpret_cast<uint8_t *>(
+        segments_copy + (pass.copies ? pass.images.most_segments * Shape::entities : 0));
+    if constexpr (!in_shared) {
+      const int64_t block =
+          (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+      cosines = pass.numbers + block * 2 * size;
+      segments = cosines + size;
+    }
+  }
+
+  // Found anew where they are used, which costs less than the registers to remember them.
+  __device__ const T *source() const {
+    return static_cast<const T *>(pass.features.data) + image * pass.features.batch_stride;
+  }
+  __device__ const float *lines() const {
+    return pass.images.lines + image * pass.images.labels * pass.images.dimensions;
+  }
+  __device__ const float *to_cosines() const {
+    return pass.images.to_cosines + image * pass.images.dimensions * pass.images.stride;
+  }
+  __device__ const float *to_segments() const {
+    return pass.images.to_segments + image * pass.images.most_segments * pass.images.stride;
+  }
+
+  /// The columns of a matrix for this thread's rows of a product with the entities from `first` on.
+  __device__ Columns columns(const float *matrix, const float *copy, int first) const {
+    return pass.copies ? Columns{copy + first + 4 * Shape::group(), Shape::entities}
+                       : Columns{matrix + first + 4 * Shape::group(), pass.images.stride};
+  }
+
+  /// Copies the first columns of a matrix to shared memory, by the whole block.
+  __device__ void copy_matrix(const float *matrix, int rows, int columns, int stride,
+                              float *copy) const {
+    for (int item = threadIdx.x; item < rows * columns / 4; item += static_cast<int>(blockDim.x)) {
+      const int row = 4 * item / columns, column = 4 * item % columns;
+      float four[4];
+      load_four(matrix + static_cast<int64_t>(row) * stride + column, four);
+      store_four(copy + 4 * item, four);
+    }
+  }
+
+  __device__ bool has_background() const { return summary.lines > summary.entities; }
+
+  /// Which line the pixel of every station belongs to.
+  __device__ void find_positions() const {
+    const int64_t pixels = static_cast<int64_t>(pass.height) * pass.width;
+    const int32_t *labels = pass.labels + image * pixels;
+    const int32_t *position_of_label = pass.images.position + image * pass.images.labels;
+    for (int station = threadIdx.x; station < stride; station += static_cast<int>(blockDim.x)) {
+      const int other = station - tile.pixels();
+      const Place at =
+          other < 0 ? Place{station / tile.width, station % tile.width} : tile.neighbour(other);
+      const int y = first_y + at.y, x = first_x + at.x;
+      int label = -1;
+      if (y >= 0 && y < pass.height && x >= 0 && x < pass.width)
+        label = labels[static_cast<int64_t>(y) * pass.width + x];
+      position[station] = label >= 0 && label < pass.images.labels ? position_of_label[label] : -1;
+    }
+  }
+
+  __device__ void take_pixel(PixelQuad &quad, int p, Place at) const {
+    const int y = first_y + at.y, x = first_x + at.x;
+    quad.exists[p] = y >= 0 && y < pass.height && x >= 0 && x < pass.width;
+    quad.pixel[p] = y * pass.width + x;
+  }
+
+  /// This thread's pixels of the tile.
+  __device__ OwnPixels own_pixels() const {
+    const int thread = thread_index_anew();
+    const int first = 4 * (thread / kWarp * Shape::quads + thread % Shape::quads);
+    return {first, {first / tile.width, first % tile.width}};
+  }
+
+  __device__ PixelQuad quad_of(const OwnPixels &own) const {
+    PixelQuad quad;
+#pragma unroll
+    for (int p = 0; p < 4; ++p)
+      take_pixel(quad, p, {own.place.y, own.place.x + p});
+    quad.together = quad.exists[3];
+    return quad;
+  }
+
+  __device__ void add_term(TileTerm term, float value) const {
+    const double sum = warp_sum(static_cast<double>(value));
+    if (threadIdx.x % kWarp == 0)
+      partial[threadIdx.x / kWarp * tile_terms + term] = sum;
+  }
+
+  /// What the derivatives of attraction and repulsion by a pixel's |cosine| are with its own line.
+  __device__ float pull_of(int line) const {
+    return line < 0 ? 0.0f
+                    : -summary.attraction_gradient *
+                          pass.images.attraction_of[image * pass.images.labels + line];
+  }
+
+  /// The same with other lines.
+  __device__ float push_of(int line) const {
+    return line < 0 ? 0.0f
+                    : summary.repulsion_gradient *
+                          pass.images.repulsion_of[image * pass.images.labels + line];
+  }
+
+  /// The numbers of an entity; those of the last for one that there is not.
+  __device__ __forceinline__ const float *segments_of(int entity) const {
+    const int last = summary.entities - 1;
+    return segments + static_cast<int64_t>(entity < last ? entity : last) * stride;
+  }
+
+  const FusedPass &pass;
+  const Tile tile;
+  const ImageSummary &summary;
+  const int64_t image;
+  const int first_y, first_x, stride;
+
+  // Shared by the block:
+  double *partial;   // (warps, tile_terms): what a warp adds up
+  int32_t *position; // (stations): of the line that a pixel belongs to, -1 for none
+  float *length;     // (pixels): |f|
+  float *along;      // (pixels): the derivative by a pixel's line, along that line
+  float *cosines;    // (number_rows, stations), and derivatives by them
+  float *segments;   // the same numbers; others if there are more than a product makes at a time
+  float *lines_copy, *segments_copy; // of the matrices, if there is room
+  uint8_t *signs;    // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
+};
+
+/// sums[m][p] += row(m) of a matrix whose columns are given, times values[p].
+template <typename Shape>
+__device__ __forceinline__ void add_products(const float *column, const float (&values)[4],
+                                             Rows<Shape> &sums) {
+#pragma unroll
+  for (int m = 0; m < Shape::rows; m += 4) {
+    float weights[4];
+    load_four(column + m * Shape::groups, weights);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int p = 0; p < 4; ++p)
+        sums[m + i][p] += weights[i] * values[p];
+  }
+}
+
+/// Products of the features of four pixels with the entities from `first` on, with the background
+/// and with themselves.
+template <typename Block>
+__device__ __forceinline__ void multiply_features(const Block &block, const PixelQuad &quad,
+                                                  int first, Rows<typename Block::Shape> &sums,
+                                                  float (&background)[4], float (&squares)[4]) {
+  const FusedPass &pass = block.pass;
+  const int dimensions = static_cast<int>(pass.features.dimensions);
+  const float *line =
+      block.lines() + static_cast<int64_t>(block.summary.entities) * pass.images.dimensions;
+  Columns columns = block.columns(block.to_cosines(), block.lines_copy, first);
+  const auto *source = block.source();
+  float ahead[4][4];
+  load_block(pass.features, pass.access, source, quad, 0, ahead);
+#pragma unroll 1
+  for (int d = 0; d < dimensions; d += 4) {
+    float features[4][4], weights[4] = {};
+#pragma unroll
+    for (int c = 0; c < 4; ++c)
+#pragma unroll
+      for (int p = 0; p < 4; ++p)
+        features[c][p] = ahead[c][p];
+    if (d + 4 < dimensions)
+      load_block(pass.features, pass.access, source, quad, d + 4, ahead);
+    if (block.has_background())
+      load_four(line + d, weights);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      add_products<typename Block::Shape>(columns.first, features[c], sums);
+      columns.first += columns.stride;
+#pragma unroll
+      for (int p = 0; p < 4; ++p) {
+        background[p] += weights[c] * features[c][p];
+        squares[p] += features[c][p] * features[c][p];
+      }
+    }
+  }
+}
+
+/// sums += the rows from `first` on of (M^T M)^-1 times the numbers of four stations.
+template <typename Block>
+__device__ __forceinline__ void multiply_numbers(const Block &block, int first,
+                                                 const float *numbers, Stations at,
+                                                 Rows<typename Block::Shape> &sums) {
+  Columns columns = block.columns(block.to_segments(), block.segments_copy, first);
+#pragma unroll 2
+  for (int j = 0; j < block.summary.entities; ++j) {
+    float values[4];
+    if (at.step == 1)
+      load_four(numbers + at.first, values);
+    else
+#pragma unroll
+      for (int p = 0; p < 4; ++p)
+        values[p] = at.first + p * at.step < block.stride ? numbers[at.first + p * at.step] : 0.0f;
+    add_products<typename Block::Shape>(columns.first, values, sums);
+    columns.first += columns.stride;
+    numbers += block.stride;
+  }
+}
+
+template <typename Block>
+__device__ __forceinline__ void store_rows(const Block &block, float *numbers, int first,
+                                           Stations at, const Rows<typename Block::Shape> &sums) {
+#pragma unroll
+  for (int m = 0; m < Block::Shape::rows; ++m) {
+    const int entity = first + Block::Shape::row(m);
+    if (entity >= block.summary.entities)
+      continue;
+    float *row = numbers + static_cast<int64_t>(entity) * block.stride + at.first;
+    if (at.step == 1)
+      store_four(row, sums[m]);
+    else
+#pragma unroll
+      for (int p = 0; p < 4; ++p)
+        if (at.first + p * at.step < block.stride)
+          row[p * at.step] = sums[m][p];
+  }
+}
+
+/// Segment-space coordinates (eq. 7) of stations of this warp, from their cosines.
+template <typename Block>
+__device__ __forceinline__ void find_segments(const Block &block, Stations at) {
+  using Shape = typename Block::Shape;
+  __syncwarp();
+  for (int first = 0; first < block.summary.entities; first += Shape::entities) {
+    Rows<Shape> sums = {};
+    multiply_numbers(block, first, block.cosines, at, sums);
+    __syncwarp();
+    store_rows(block, block.segments, first, at, sums);
+  }
+}
+
+/// Coordinates of the pixels around the tile.
+template <typename Block> __device__ __forceinline__ void measure_neighbours(const Block &block) {
+  using Shape = typename Block::Shape;
+  constexpr int pixels = 4 * Shape::quads;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  for (int start = warp * pixels; start < block.tile.neighbours(); start += warps * pixels) {
+    PixelQuad quad;
+    quad.together = false;
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      const int index = start + Shape::quad() + p * Shape::quads;
+      block.take_pixel(quad, p, block.tile.neighbour(index));
+      quad.exists[p] = quad.exists[p] && index < block.tile.neighbours();
+    }
+    const Stations at{block.tile.pixels() + start + Shape::quad(), Shape::quads};
+    for (int first = 0; first < block.summary.entities; first += Shape::entities) {
+      Rows<Shape> sums = {};
+      float background[4] = {}, squares[4] = {};
+      multiply_features(block, quad, first, sums, background, squares);
+#pragma unroll
+      for (int p = 0; p < 4; ++p) {
+        const float inverse = 1 / fmaxf(sqrtf(squares[p]), kMinNorm);
+#pragma unroll
+        for (int m = 0; m < Shape::rows; ++m)
+          sums[m][p] *= inverse;
+      }
+      store_rows(block, block.cosines, first, at, sums);
+    }
+    find_segments(block, at);
+  }
+}
+
+} // namespace bottomup
