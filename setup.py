@@ -12,39 +12,58 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 from setuptools import Extension, setup
 from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
 
 os.chdir(Path(__file__).resolve().parent)
 SOURCES = Path("csrc").resolve()
 sys.path.insert(0, str(SOURCES))
-from cuda_toolkit import BuildError, plan_cuda_build  # noqa: E402
+from cuda_toolkit import (  # noqa: E402
+    BuildError,
+    compile_kernels,
+    plan_cuda_build,
+    static_runtime,
+)
 
 OLDEST_TORCH = (2, 11)
 # Errors of memory and undefined behaviour end the program: for tests, see `make test-sanitizers`.
 SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
 
-def library() -> Extension:
-    try:
-        cuda = plan_cuda_build(os.environ)
-    except BuildError as error:
-        raise SystemExit(f"error: {error}") from None
-    print(f"CUDA toolkit {cuda.toolkit} in {cuda.root}" if cuda.root else "no CUDA toolkit")
-    print(f"building for the CPU only: {cuda.reason}")
+def capabilities() -> set[tuple[int, int]]:
+    return {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
 
+
+try:
+    CUDA = plan_cuda_build(os.environ, capabilities=capabilities)
+except BuildError as error:
+    raise SystemExit(f"error: {error}") from None
+
+
+def library() -> Extension:
+    print(f"CUDA toolkit {CUDA.toolkit} in {CUDA.root}" if CUDA.root else "no CUDA toolkit")
+    print(
+        f"building for the CPU only: {CUDA.reason}"
+        if CUDA.reason
+        else f"building for the CPU and compute capabilities {', '.join(CUDA.architectures)}"
+    )
+    sources = sorted(Path("csrc").rglob("*.cpp"))
+    if CUDA.root is None:
+        sources.remove(Path("csrc/torch/cuda.cpp"))
     sanitizers = SANITIZERS if os.environ.get("BOTTOMUP_SANITIZE") == "1" else []
 
     major, minor = OLDEST_TORCH
     return Extension(
         "bottomup_fast._C",
-        sources=sorted(str(file) for file in Path("csrc").rglob("*.cpp")),
+        sources=[str(file) for file in sources],
         include_dirs=[str(SOURCES)],
         define_macros=[
             ("TORCH_TARGET_VERSION", f"0x{major:02x}{minor:02x}000000000000ull"),
             # JSON values, written as C strings.
             ("BOTTOMUP_STABLE_ABI", json.dumps(json.dumps(f"{major}.{minor}"))),
-            ("BOTTOMUP_CUDA_INFO", json.dumps(json.dumps(cuda.record()))),
+            ("BOTTOMUP_CUDA_INFO", json.dumps(json.dumps(CUDA.record()))),
+            ("BOTTOMUP_CUDA", "1" if CUDA.root else "0"),
         ],
         extra_compile_args=[
             *("-std=c++20", "-O3", "-g0", "-ffp-contract=fast", "-fno-math-errno"),
@@ -55,18 +74,37 @@ def library() -> Extension:
             "-Wno-psabi",
             # System headers: a warning in a later torch must not break the build.
             *(f"-isystem{folder}" for folder in include_paths()),
+            *([f"-isystem{CUDA.root / 'include'}"] if CUDA.root else []),
             *sanitizers,
         ],
         # Sanitizers' symbols come with the program that loads the library.
-        extra_link_args=sanitizers or ["-Wl,--no-undefined"],
+        extra_link_args=[
+            # Linked into the library, so that it loads where there is no CUDA.
+            *([f"-L{static_runtime(CUDA.root)}", "-lcudart_static"] if CUDA.root else []),
+            *(["-ldl", "-lrt", "-lpthread"] if CUDA.root else []),
+            *(sanitizers or ["-Wl,--no-undefined"]),
+        ],
         library_dirs=library_paths(),
         libraries=["torch_cpu"],
         py_limited_api=True,
     )
 
 
+class BuildWithKernels(BuildExtension):
+    """Compiles the CUDA kernels by nvcc alone: they need no torch, let alone one with CUDA."""
+
+    def build_extensions(self) -> None:
+        if CUDA.root is not None:
+            kernels = Path(self.build_temp).resolve() / "kernels"
+            try:
+                self.extensions[0].extra_objects = compile_kernels(CUDA, SOURCES, kernels)
+            except BuildError as error:
+                raise SystemExit(f"error: {error}") from None
+        super().build_extensions()
+
+
 setup(
     ext_modules=[library()],
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": BuildWithKernels},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

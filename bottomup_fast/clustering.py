@@ -10,7 +10,7 @@ from torch import Tensor
 from bottomup_fast import ops
 from bottomup_fast.errors import InputError
 from bottomup_fast.losses import check_feature_shape, check_features
-from bottomup_fast.ops.library import check_window, has_op
+from bottomup_fast.ops.library import DEVICES, check_window, has_op
 from bottomup_fast.reference import clustering as reference
 from bottomup_fast.reference.lines import normalise
 
@@ -40,8 +40,8 @@ def cluster(
         precision: "highest": the modes move on all pixels until they rest, to 1/8192 of the
             bandwidth; "fast": to 1/16. By default "highest" for float32 and float64, "fast" for
             half precision. The reference always computes at "highest".
-        backend: "auto" takes the compiled op on CPUs, in float32, for all but float64 features, and
-            keeps the 1024 best supported modes; "reference" is plain torch.
+        backend: "auto" takes the compiled op for all but float64 features, and keeps the 1024 best
+            supported modes; "reference" is plain torch.
 
     Returns:
         int32 labels of the same H, W (and B): 1..n, numbered in order of first appearance in raster
@@ -106,7 +106,7 @@ def _compiled(features: Tensor, backend: Backend) -> bool:
 
 
 def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest mode of every masked pixel of a (D, H, W) map, on CPUs by the compiled op.
+    """Nearest mode of every masked pixel of a (D, H, W) map, by the compiled op where it runs.
 
     Returns:
         (H, W) int32 positions, -1 outside the mask, 0 for all if there are no modes; and (H, W)
@@ -117,7 +117,7 @@ def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor
             torch.zeros_like(mask, dtype=torch.int32),
             mask.new_zeros((), dtype=torch.float32),
         )
-    elif features.device.type == "cpu":
+    elif features.device.type in DEVICES:
         index, score = (
             out[0] for out in ops.assign(features.unsqueeze(0), modes.float().unsqueeze(0))
         )
@@ -143,8 +143,7 @@ def mean_shift(
         bandwidth_deg: half opening angle of the window, degrees in (0, 45].
         tolerance: a seed rests when a step moves it less; 1e-6 by default, 1e-10 for float64.
         max_steps: bound on the steps.
-        backend: "auto" takes the compiled op on CPUs for all but float64; "reference" is plain
-            torch.
+        backend: "auto" takes the compiled op for all but float64; "reference" is plain torch.
 
     Returns:
         modes (B, S, D), unit lines with their component of largest magnitude positive, and support

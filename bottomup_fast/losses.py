@@ -46,8 +46,8 @@ class BottomUpLoss(nn.Module):
         target_gradient: differentiate the target lines too, instead of taking them as constants.
         separate_terms: make every term differentiable, not only the total.
         precision: None, "highest" or "fast"; on the CPU all of them multiply in float32.
-        backend: "auto" takes the compiled ops for float32 and half-precision features on the CPU,
-            unless `target_gradient`; "reference" is plain torch, which also float64 takes.
+        backend: "auto" takes the compiled ops for float32 and half-precision features, unless
+            `target_gradient`; "reference" is plain torch, which also float64 takes.
         contrast_queries: pixels drawn per entity for the contrast.
         contrast_negatives: keys drawn per entity for the contrast.
 
@@ -122,10 +122,10 @@ class BottomUpLoss(nn.Module):
         compiled = self.backend == "auto" and not self.target_gradient and has_op(features)
         if not compiled:
             check_features(features)
-        check_labels(labels, features, self.max_entities)
+        check_labels(labels, features, self.max_entities, by_op=compiled)
         seeds = _image_seeds(seed, len(features), features.device)
         if compiled:
-            return self._compiled_terms(features, labels.int(), seeds)
+            return self._compiled_terms(features, _int32(labels), seeds)
         features = lines.at_least_float32(features)
         if labels.numel() == 0:
             nothing = features.sum()
@@ -210,9 +210,9 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     compiled = has_op(features)
     if not compiled:
         check_features(features)
-    check_labels(labels, features, num_entities, "num_entities")
+    check_labels(labels, features, num_entities, "num_entities", by_op=compiled)
     if compiled:
-        return ops.target_lines(features, labels.int(), num_entities)
+        return ops.target_lines(features, _int32(labels), num_entities)
     with torch.autocast(features.device.type, enabled=False):
         return lines.target_lines(features, labels.long(), num_entities)
 
@@ -236,11 +236,16 @@ def check_feature_shape(features: Tensor, name: str = "features") -> None:
 
 
 def check_labels(
-    labels: Tensor, features: Tensor, limit: int, limit_name: str = "max_entities"
+    labels: Tensor,
+    features: Tensor,
+    limit: int,
+    limit_name: str = "max_entities",
+    by_op: bool = False,
 ) -> None:
     """Raise InputError unless `labels` is an integer (B, H, W) map in -1..limit on their device.
 
-    Compiled code does not look at the values; its ops do.
+    Compiled code does not look at the values; its ops do. Nor is a GPU waited for if a compiled op
+    will look (`by_op`).
     """
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
         kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
@@ -250,12 +255,18 @@ def check_labels(
         raise InputError(f"labels must be {expected} to fit features, got {tuple(labels.shape)}")
     if labels.device != features.device:
         raise InputError(f"labels are on {labels.device}, features on {features.device}")
-    if labels.numel() and not torch.compiler.is_compiling():
+    unseen = torch.compiler.is_compiling() or (by_op and labels.device.type != "cpu")
+    if labels.numel() and not unseen:
         lowest, highest = map(int, labels.long().aminmax())
         if lowest < -1:
             raise InputError(f"labels must be at least -1, got {lowest}")
         if highest > limit:
             raise InputError(f"labels go up to {highest}, but {limit_name} is {limit}")
+
+
+def _int32(labels: Tensor) -> Tensor:
+    """Labels as the ops take them; those beyond the range of int32 stay out of range."""
+    return labels if labels.dtype == torch.int32 else labels.long().clamp(-2, 2**31 - 1).int()
 
 
 def _require(value: object, name: str, allowed: tuple[object, ...]) -> None:
@@ -266,7 +277,7 @@ def _require(value: object, name: str, allowed: tuple[object, ...]) -> None:
 def _image_seeds(seed: int | Tensor, batch: int, device: torch.device) -> Tensor:
     """(B, 2): the seed and the image counter of each image."""
     if isinstance(seed, Tensor):
-        unknown = torch.compiler.is_compiling()
+        unknown = torch.compiler.is_compiling() or seed.device.type != "cpu"
         if seed.shape != (batch,) or seed.is_floating_point() or (not unknown and (seed < 0).any()):
             raise InputError(f"seed must be an integer in [0, 2^63) or a ({batch},) tensor of them")
         seeds = seed.to(device, torch.long)

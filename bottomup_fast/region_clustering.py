@@ -49,7 +49,7 @@ def cluster_regions(
     """
     order = regions.argsort(stable=True)
     sizes = torch.bincount(regions)
-    if has_op(points):
+    if points.device.type == "cpu" and has_op(points):
         offsets = functional.pad(sizes.cumsum(0), (1, 0))
         position, similarity, modes = ops.cluster_regions(
             points[order], offsets, bandwidth_deg, min_support

@@ -19,8 +19,9 @@ import cuda_toolkit  # noqa: E402
 
 def make_toolkit(root: Path, release: str = "13.0", header: bool = True) -> Path:
     """A folder that looks like a CUDA toolkit; its nvcc says which one it is, as NVIDIA's does."""
-    for folder in ("bin", "include"):
+    for folder in ("bin", "include", "lib64"):
         (root / folder).mkdir(parents=True)
+    (root / "lib64" / "libcudart_static.a").touch()
     nvcc = root / "bin" / "nvcc"
     nvcc.write_text(
         f"""#!/bin/sh
@@ -40,11 +41,61 @@ def test_finds_a_toolkit(tmp_path: Path) -> None:
     root = make_toolkit(tmp_path / "cuda", release="12.9")
     plan = cuda_toolkit.plan_cuda_build({}, [tmp_path / "none", root])
     assert (plan.root, plan.toolkit) == (root, "12.9")
-    assert plan.record() == {
-        "toolkit": "12.9",
-        "reason": "this version has no CUDA kernels",
-        "architectures": [],
-    }
+    assert plan.record() == {"toolkit": "12.9", "reason": None, "architectures": ["8.0+PTX"]}
+
+
+def test_builds_for_the_machines_gpus(tmp_path: Path) -> None:
+    root = make_toolkit(tmp_path / "cuda")
+
+    def architectures(**environment: str) -> tuple[str, ...]:
+        gpus = [(9, 0), (8, 6), (9, 0)]
+        return cuda_toolkit.plan_cuda_build(environment, [root], lambda: gpus).architectures
+
+    assert architectures() == ("8.6", "9.0")
+    assert architectures(TORCH_CUDA_ARCH_LIST="7.5 12.0+PTX") == ("7.5", "12.0+PTX")
+    release = architectures(TORCH_CUDA_ARCH_LIST="release")
+    assert release[0] == "7.5"
+    assert release[-1] == "12.0+PTX"
+    assert len(release) == 9
+
+
+@pytest.mark.parametrize("wanted", ["Ampere", "80", "8.0+"])
+def test_refuses_what_is_no_list_of_capabilities(wanted: str, tmp_path: Path) -> None:
+    environment = {"TORCH_CUDA_ARCH_LIST": wanted}
+    with pytest.raises(cuda_toolkit.BuildError, match=r"^TORCH_CUDA_ARCH_LIST=.* is no compute"):
+        cuda_toolkit.plan_cuda_build(environment, [make_toolkit(tmp_path / "cuda")])
+
+
+def test_ptx_is_asked_for_beside_machine_code() -> None:
+    assert list(cuda_toolkit.gencode_flags(["8.6", "12.0+PTX"])) == [
+        "-gencode=arch=compute_86,code=sm_86",
+        "-gencode=arch=compute_120,code=sm_120",
+        "-gencode=arch=compute_120,code=compute_120",
+    ]
+
+
+def test_compiles_each_kernel_once(tmp_path: Path) -> None:
+    root = make_toolkit(tmp_path / "cuda toolkit")
+    log = tmp_path / "log"
+    (root / "bin" / "nvcc").write_text(
+        "#!/bin/sh\nwhile [ $# -gt 1 ]; do "
+        'case "$1" in -o) : > "$2" ;; -MF) : > "$2" ;; -c) ' + f'echo "$2" >> "{log}" ;; esac; '
+        "shift; done\n"
+    )
+    sources = tmp_path / "a b"
+    (sources / "losses_cuda").mkdir(parents=True)
+    kernel = sources / "losses_cuda" / "losses.cu"
+    kernel.touch()
+    build = cuda_toolkit.CudaBuild(root, "13.0", None, ("8.0",))
+    for _ in range(2):
+        objects = cuda_toolkit.compile_kernels(build, sources, tmp_path / "objects")
+        assert objects == [str(tmp_path / "objects" / "losses_cuda" / "losses.o")]
+        assert Path(objects[0]).exists()
+    assert log.read_text().split("\n") == [str(kernel), ""]
+    (root / "bin" / "nvcc").write_text("#!/bin/sh\nexit 1\n")
+    (sources / "other.cu").touch()
+    with pytest.raises(cuda_toolkit.BuildError, match="does not compile"):
+        cuda_toolkit.compile_kernels(build, sources, tmp_path / "objects")
 
 
 @pytest.mark.parametrize("request_", ["auto", None])
@@ -63,8 +114,10 @@ def test_half_a_toolkit_is_none(tmp_path: Path) -> None:
     (broken / "bin" / "nvcc").write_text("#!/bin/sh\nexit 1\n")
     not_executable = make_toolkit(tmp_path / "d")
     (not_executable / "bin" / "nvcc").chmod(0o644)
-    folders = [no_header, no_nvcc, broken, not_executable]
-    assert [cuda_toolkit.toolkit_version(folder) for folder in folders] == [None] * 4
+    no_runtime = make_toolkit(tmp_path / "e")
+    (no_runtime / "lib64" / "libcudart_static.a").unlink()
+    folders = [no_header, no_nvcc, broken, not_executable, no_runtime]
+    assert [cuda_toolkit.toolkit_version(folder) for folder in folders] == [None] * 5
 
 
 def test_zero_does_not_look(tmp_path: Path) -> None:
@@ -131,8 +184,7 @@ def test_build_info() -> None:
     assert info["cpu"]["path"] in info["cpu"]["available"]
     assert info["cpu"]["available"][0] == "portable"
     assert set(info["cuda"]) == {"toolkit", "reason", "architectures"}
-    assert info["cuda"]["architectures"] == []
-    assert info["cuda"]["reason"]
+    assert (info["cuda"]["architectures"] == []) == bool(info["cuda"]["reason"])
     assert json.loads(json.dumps(info)) == info
 
 

@@ -72,11 +72,11 @@ def test_bad_arguments(arguments: tuple[Tensor, ...], message: str) -> None:
 
 
 def test_a_device_without_kernels() -> None:
-    with FakeTensorMode(), pytest.raises(InputError, match="features is on cuda:0, but this build"):
+    with FakeTensorMode(), pytest.raises(InputError, match="features is on mps:0, but this build"):
         ops.assign(
-            torch.empty(1, 2, 3, 4, device="cuda"),
-            torch.empty(1, 5, 2, device="cuda"),
-            torch.empty(1, dtype=torch.int32, device="cuda"),
+            torch.empty(1, 2, 3, 4, device="mps"),
+            torch.empty(1, 5, 2, device="mps"),
+            torch.empty(1, dtype=torch.int32, device="mps"),
         )
 
 

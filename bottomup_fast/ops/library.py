@@ -26,7 +26,8 @@ def build_info() -> dict[str, Any]:
         `library`: its file; `compiler`; `stable_abi`: the oldest torch it runs with; `cpu`: the
         `path` (instruction set) in use and those `available` on this processor, of which the
         environment variable BOTTOMUP_CPU can pick another; `cuda`: the version of the `toolkit`
-        the build found or None, the `architectures` it has kernels for, and the `reason` if none.
+        the build found or None, the `architectures` (compute capabilities) it has kernels for, and
+        the `reason` if it has none.
     """
     return {"library": str(LIBRARY), **json.loads(_library.bottomup_build_info())}
 
@@ -55,17 +56,18 @@ def check_features(features: Tensor) -> None:
 
 
 def has_op(tensor: Tensor) -> bool:
-    """Whether the ops compute this as well as plain torch: on the CPU, in float32 or half."""
-    on_cpu = tensor.device.type in ("cpu", "meta")
-    return on_cpu and tensor.dtype in FEATURE_TYPES and tensor.dtype != torch.float64
+    """Whether the ops compute this as well as plain torch: where they run, in float32 or half."""
+    known = tensor.dtype in FEATURE_TYPES and tensor.dtype != torch.float64
+    return known and tensor.device.type in DEVICES
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:
     """Raise InputError unless this is a tensor where the ops run."""
     if not isinstance(tensor, Tensor):
         raise InputError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-    if tensor.device.type not in ("cpu", "meta"):
-        raise InputError(f"{name} is on {tensor.device}, but this build runs on the CPU only")
+    if tensor.device.type not in DEVICES:
+        devices = " and ".join(DEVICES[1:])
+        raise InputError(f"{name} is on {tensor.device}, but this build runs on {devices}")
 
 
 def check_type(name: str, tensor: Tensor) -> None:
@@ -119,4 +121,6 @@ def _check_cpu_path(requested: str | None) -> None:
 
 
 _library = _load(LIBRARY)
+DEVICES = ("meta", "cpu", "cuda") if build_info()["cuda"]["architectures"] else ("meta", "cpu")
+"""Where the ops run; on meta tensors they tell shapes."""
 _check_cpu_path(os.environ.get("BOTTOMUP_CPU"))

@@ -82,7 +82,7 @@ def losses(
             in float32.
         labels: (B, H, W) int32: -1 ignore, 0 background, 1..K.
         lines: (B, K+1, D) float32 target lines, constants.
-        weights: (6,) float32, of the terms in the order of `TERMS`.
+        weights: (6,) float32 on the CPU, of the terms in the order of `TERMS`.
         seeds: (B, 2) int64, as in `contrast_samples`.
         normaliser: of the repulsion (eq. 6), one of `NORMALISERS`.
         queries: of the contrast; 0 leaves it out.
@@ -137,9 +137,9 @@ def _losses_fake(
     negatives: int,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    terms = weights.new_empty(len(TERMS))
+    terms = features.new_empty(len(TERMS), dtype=torch.float32)
     gradient = torch.empty_like(features) if with_gradient else features.new_empty(0)
-    return terms, weights.new_empty(()), gradient
+    return terms, terms.new_empty(()), gradient
 
 
 def _save_for_losses(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -160,17 +160,18 @@ def _losses_backward(
             return (None,) * 9
         scale = of_total
     else:
-        scale = weights.new_ones(())
-        coefficients = torch.zeros_like(weights) if of_terms is None else of_terms
+        scale = features.new_ones((), dtype=torch.float32)
+        coefficients = torch.zeros_like(weights) if of_terms is None else of_terms.to(weights)
         if of_total is not None:
-            coefficients = coefficients + of_total * weights
+            coefficients = coefficients + of_total.to(weights) * weights
         with torch.no_grad():
             *_terms, gradient = _losses(
                 features, labels, lines, coefficients, seeds, *ctx.settings, True
             )
     # The usual upstream gradient of a loss is one, and costs no pass over memory. Tracers' tensors
-    # have no value to look at.
-    if type(scale) is Tensor and not torch.is_grad_enabled() and scale.item() == 1:
+    # have no value to look at, and a GPU's would have to be waited for.
+    known = type(scale) is Tensor and scale.device.type == "cpu"
+    if known and not torch.is_grad_enabled() and scale.item() == 1:
         return gradient, *[None] * 8
     return _scale_gradient(gradient, scale, features), *[None] * 8
 

@@ -1,10 +1,10 @@
-// The op bottomup_fast::assign on CPU tensors: checks, strides, allocation, threads.
+// The op bottomup_fast::assign: checks, strides, allocation.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
 
 #include "contracts/assign.h"
-#include "torch/tensors.h"
+#include "torch/run.h"
 
 namespace bottomup {
 namespace {
@@ -20,7 +20,8 @@ std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_mode
         "num_modes must have shape (B,) with the B of features");
   check(modes.scalar_type() == ScalarType::Float, kOp, "modes must be float32");
   check(num_modes.scalar_type() == ScalarType::Int, kOp, "num_modes must be int32");
-  check(modes.is_cpu() && num_modes.is_cpu(), kOp, "tensors must be on the CPU");
+  check_device(modes, "modes", features, kOp);
+  check_device(num_modes, "num_modes", features, kOp);
   modes = torch::stable::contiguous(modes);
   num_modes = torch::stable::contiguous(num_modes);
   const auto shape = {batch, features.size(2), features.size(3)};
@@ -35,8 +36,7 @@ std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_mode
   problem.index = index.mutable_data_ptr<int32_t>();
   problem.score = score.mutable_data_ptr<float>();
 
-  const Status status = assign_cpu(problem, selected_simd(), torch_parallel_for);
-  check(status == Status::ok, kOp, message(status));
+  run<AssignProblem>(BOTTOMUP_KERNELS(assign), problem, features, kOp);
   return {index, score};
 }
 
@@ -45,5 +45,11 @@ std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_mode
 STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CPU, library) {
   library.impl("assign", TORCH_BOX(&assign));
 }
+
+#if BOTTOMUP_CUDA
+STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CUDA, library) {
+  library.impl("assign", TORCH_BOX(&assign));
+}
+#endif
 
 } // namespace bottomup

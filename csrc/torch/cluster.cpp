@@ -1,11 +1,11 @@
-// The op bottomup_fast::cluster on CPU tensors.
+// The op bottomup_fast::cluster.
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
 #include <tuple>
 
 #include "contracts/cluster.h"
-#include "torch/tensors.h"
+#include "torch/run.h"
 
 namespace bottomup {
 namespace {
@@ -24,7 +24,7 @@ Result cluster(Tensor features, std::optional<Tensor> mask, double bandwidth_deg
   check(max_modes >= 1, kOp, "max_modes must be at least 1");
   const int64_t batch = features.size(0), height = features.size(2), width = features.size(3);
   if (mask) {
-    check(mask->is_cpu(), kOp, "tensors must be on the CPU");
+    check_device(*mask, "mask", features, kOp);
     check(mask->scalar_type() == ScalarType::Bool && mask->dim() == 3 && mask->size(0) == batch &&
               mask->size(1) == height && mask->size(2) == width,
           kOp, "mask must be bool of shape (B, H, W) with the B, H and W of features");
@@ -50,8 +50,7 @@ Result cluster(Tensor features, std::optional<Tensor> mask, double bandwidth_deg
   problem.support = support.mutable_data_ptr<int32_t>();
   problem.num_modes = num_modes.mutable_data_ptr<int32_t>();
 
-  const Status status = cluster_cpu(problem, selected_simd(), torch_parallel_for);
-  check(status == Status::ok, kOp, message(status));
+  run<ClusterProblem>(BOTTOMUP_KERNELS(cluster), problem, features, kOp);
   return {labels, num_segments, score, modes, support, num_modes};
 }
 
@@ -60,5 +59,11 @@ Result cluster(Tensor features, std::optional<Tensor> mask, double bandwidth_deg
 STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CPU, library) {
   library.impl("cluster", TORCH_BOX(&cluster));
 }
+
+#if BOTTOMUP_CUDA
+STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CUDA, library) {
+  library.impl("cluster", TORCH_BOX(&cluster));
+}
+#endif
 
 } // namespace bottomup

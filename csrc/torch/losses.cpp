@@ -1,4 +1,4 @@
-// The ops bottomup_fast::target_lines, contrast_samples and losses on CPU tensors.
+// The ops bottomup_fast::target_lines, contrast_samples and losses.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
@@ -7,7 +7,7 @@
 #include "contracts/contrast_samples.h"
 #include "contracts/losses.h"
 #include "contracts/target_lines.h"
-#include "torch/tensors.h"
+#include "torch/run.h"
 
 namespace bottomup {
 namespace {
@@ -17,8 +17,8 @@ Tensor contiguous_labels(const Tensor &labels, const Tensor &features, const cha
   check(labels.dim() == 3 && labels.size(0) == features.size(0) &&
             labels.size(1) == features.size(2) && labels.size(2) == features.size(3),
         op, "labels must have shape (B, H, W) with those of features");
-  check(labels.is_cpu() && labels.scalar_type() == ScalarType::Int, op,
-        "labels must be int32 on the CPU");
+  check(labels.scalar_type() == ScalarType::Int, op, "labels must be int32");
+  check_device(labels, "labels", features, op);
   return torch::stable::contiguous(labels);
 }
 
@@ -29,24 +29,22 @@ Tensor target_lines(Tensor features, Tensor labels, int64_t num_entities) {
   check(num_entities >= 0, op, "num_entities must not be negative");
   const Tensor lines = torch::stable::new_empty(
       features, {maps.batch, num_entities + 1, maps.dimensions}, ScalarType::Float);
-  const Status status = target_lines_cpu(
+  run<TargetLinesProblem>(
+      BOTTOMUP_KERNELS(target_lines),
       {maps, labels.const_data_ptr<int32_t>(), num_entities, lines.mutable_data_ptr<float>()},
-      selected_simd(), torch_parallel_for);
-  check(status == Status::ok, op, message(status));
+      features, op);
   return lines;
 }
 
 void check_lines(const Tensor &lines, int64_t batch, int64_t dimensions, const char *op) {
-  check(lines.is_cpu() && lines.scalar_type() == ScalarType::Float, op,
-        "lines must be float32 on the CPU");
+  check(lines.scalar_type() == ScalarType::Float, op, "lines must be float32");
   check(lines.dim() == 3 && lines.size(0) == batch && lines.size(1) > 0 &&
             (dimensions < 0 || lines.size(2) == dimensions),
         op, "lines must have shape (B, K+1, D) with the B and D of features");
 }
 
 void check_seeds(const Tensor &seeds, int64_t batch, const char *op) {
-  check(seeds.is_cpu() && seeds.scalar_type() == ScalarType::Long, op,
-        "seeds must be int64 on the CPU");
+  check(seeds.scalar_type() == ScalarType::Long, op, "seeds must be int64");
   check(seeds.dim() == 2 && seeds.size(0) == batch && seeds.size(1) == 2, op,
         "seeds must have shape (B, 2)");
 }
@@ -54,11 +52,13 @@ void check_seeds(const Tensor &seeds, int64_t batch, const char *op) {
 std::tuple<Tensor, Tensor> contrast_samples(Tensor labels, Tensor easy, Tensor lines, Tensor seeds,
                                             int64_t queries, int64_t negatives) {
   constexpr const char *op = "contrast_samples";
-  check(labels.dim() == 3 && labels.is_cpu() && labels.scalar_type() == ScalarType::Int, op,
-        "labels must be (B, H, W) int32 on the CPU");
-  check(easy.is_cpu() && easy.scalar_type() == ScalarType::Bool && easy.dim() == 3 &&
-            easy.numel() == labels.numel(),
+  check(labels.dim() == 3 && labels.scalar_type() == ScalarType::Int, op,
+        "labels must be (B, H, W) int32");
+  check(easy.scalar_type() == ScalarType::Bool && easy.dim() == 3 && easy.numel() == labels.numel(),
         op, "easy must be bool with the shape of labels");
+  check_device(easy, "easy", labels, op);
+  check_device(lines, "lines", labels, op);
+  check_device(seeds, "seeds", labels, op);
   const int64_t batch = labels.size(0);
   check_lines(lines, batch, -1, op);
   check_seeds(seeds, batch, op);
@@ -72,14 +72,14 @@ std::tuple<Tensor, Tensor> contrast_samples(Tensor labels, Tensor easy, Tensor l
       torch::stable::new_empty(labels, {batch, entities, queries}, ScalarType::Long);
   const Tensor key_pixels =
       torch::stable::new_empty(labels, {batch, entities, negatives}, ScalarType::Long);
-  const Status status = contrast_samples_cpu(
-      {batch, labels.size(1) * labels.size(2), lines.size(2), entities,
-       labels.const_data_ptr<int32_t>(), lines.const_data_ptr<float>(),
-       static_cast<const uint8_t *>(easy.const_data_ptr()), seeds.const_data_ptr<int64_t>(),
-       queries, negatives, query_pixels.mutable_data_ptr<int64_t>(),
-       key_pixels.mutable_data_ptr<int64_t>()},
-      torch_parallel_for);
-  check(status == Status::ok, op, message(status));
+  run<ContrastSamplesProblem>(BOTTOMUP_KERNELS(contrast_samples),
+                              {batch, labels.size(1) * labels.size(2), lines.size(2), entities,
+                               labels.const_data_ptr<int32_t>(), lines.const_data_ptr<float>(),
+                               static_cast<const uint8_t *>(easy.const_data_ptr()),
+                               seeds.const_data_ptr<int64_t>(), queries, negatives,
+                               query_pixels.mutable_data_ptr<int64_t>(),
+                               key_pixels.mutable_data_ptr<int64_t>()},
+                              labels, op);
   return {query_pixels, key_pixels};
 }
 
@@ -92,6 +92,8 @@ std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor
   labels = contiguous_labels(labels, features, op);
   check_lines(lines, problem.features.batch, problem.features.dimensions, op);
   check_seeds(seeds, problem.features.batch, op);
+  check_device(lines, "lines", features, op);
+  check_device(seeds, "seeds", features, op);
   check(weights.is_cpu() && weights.scalar_type() == ScalarType::Float && weights.dim() == 1 &&
             weights.size(0) == loss_terms,
         op, "weights must be six float32 numbers on the CPU");
@@ -101,6 +103,7 @@ std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor
   seeds = torch::stable::contiguous(seeds);
   weights = torch::stable::contiguous(weights);
   const Tensor terms = torch::stable::new_empty(features, {loss_terms}, ScalarType::Float);
+  const Tensor total = torch::stable::new_empty(features, {}, ScalarType::Float);
   Tensor gradient = with_gradient ? torch::stable::empty_like(features)
                                   : torch::stable::new_empty(features, {0}, features.scalar_type());
   problem.height = features.size(2);
@@ -115,18 +118,14 @@ std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor
   problem.queries = queries;
   problem.negatives = negatives;
   problem.terms = terms.mutable_data_ptr<float>();
+  problem.total = total.mutable_data_ptr<float>();
   if (with_gradient) {
     problem.gradient_layout = feature_maps(gradient, op);
     problem.gradient = gradient.mutable_data_ptr();
-    prefer_huge_pages(problem.gradient, gradient.numel() * gradient.element_size());
+    if (features.is_cpu())
+      prefer_huge_pages(problem.gradient, gradient.numel() * gradient.element_size());
   }
-  const Status status = losses_cpu(problem, selected_simd(), torch_parallel_for);
-  check(status == Status::ok, op, message(status));
-  const Tensor total = torch::stable::new_empty(features, {}, ScalarType::Float);
-  double sum = 0;
-  for (int term = 0; term < loss_terms; ++term)
-    sum += static_cast<double>(problem.weights[term]) * problem.terms[term];
-  *total.mutable_data_ptr<float>() = static_cast<float>(sum);
+  run<LossesProblem>(BOTTOMUP_KERNELS(losses), problem, features, op);
   return {terms, total, gradient};
 }
 
@@ -137,5 +136,13 @@ STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CPU, library) {
   library.impl("contrast_samples", TORCH_BOX(&contrast_samples));
   library.impl("losses", TORCH_BOX(&losses));
 }
+
+#if BOTTOMUP_CUDA
+STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CUDA, library) {
+  library.impl("target_lines", TORCH_BOX(&target_lines));
+  library.impl("contrast_samples", TORCH_BOX(&contrast_samples));
+  library.impl("losses", TORCH_BOX(&losses));
+}
+#endif
 
 } // namespace bottomup

@@ -1,10 +1,10 @@
-// The op bottomup_fast::mean_shift on CPU tensors.
+// The op bottomup_fast::mean_shift.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
 
 #include "contracts/mean_shift.h"
-#include "torch/tensors.h"
+#include "torch/run.h"
 
 namespace bottomup {
 namespace {
@@ -19,6 +19,7 @@ std::tuple<Tensor, Tensor> mean_shift(Tensor points, Tensor seeds, double bandwi
   check(problem.points.batch == problem.seeds.batch &&
             problem.points.dimensions == problem.seeds.dimensions,
         kOp, "seeds must have the B and D of points");
+  check_device(seeds, "seeds", points, kOp);
   check_window(bandwidth_deg, 1, kOp);
   check(max_steps >= 0, kOp, "max_steps must not be negative");
   const int64_t batch = seeds.size(0), count = seeds.size(1), dimensions = seeds.size(2);
@@ -31,8 +32,7 @@ std::tuple<Tensor, Tensor> mean_shift(Tensor points, Tensor seeds, double bandwi
   problem.modes = modes.mutable_data_ptr<float>();
   problem.support = support.mutable_data_ptr<int32_t>();
 
-  const Status status = mean_shift_cpu(problem, selected_simd(), torch_parallel_for);
-  check(status == Status::ok, kOp, message(status));
+  run<MeanShiftProblem>(BOTTOMUP_KERNELS(mean_shift), problem, points, kOp);
   return {modes, support};
 }
 
@@ -41,5 +41,11 @@ std::tuple<Tensor, Tensor> mean_shift(Tensor points, Tensor seeds, double bandwi
 STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CPU, library) {
   library.impl("mean_shift", TORCH_BOX(&mean_shift));
 }
+
+#if BOTTOMUP_CUDA
+STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CUDA, library) {
+  library.impl("mean_shift", TORCH_BOX(&mean_shift));
+}
+#endif
 
 } // namespace bottomup

@@ -48,11 +48,16 @@ inline int64_t pixel_stride(const Tensor &features) {
   return -1;
 }
 
-/// Views (B, D, H, W) features on the CPU as maps; copies them only if rows and columns are not one
-/// axis in memory, into `features` itself, which must outlive the maps.
+/// Throws unless `tensor` is where `other`, an op's first tensor, is.
+inline void check_device(const Tensor &tensor, const std::string &name, const Tensor &other,
+                         const char *op) {
+  check(tensor.device() == other.device(), op, name + " must be on the device of the first tensor");
+}
+
+/// Views (B, D, H, W) features as maps; copies them only if rows and columns are not one axis in
+/// memory, into `features` itself, which must outlive the maps.
 inline FeatureMaps feature_maps(Tensor &features, const char *op) {
   check(features.dim() == 4, op, "features must have shape (B, D, H, W)");
-  check(features.is_cpu(), op, "tensors must be on the CPU");
   if (pixel_stride(features) < 0)
     features = torch::stable::contiguous(features);
   FeatureMaps maps{};
@@ -67,10 +72,9 @@ inline FeatureMaps feature_maps(Tensor &features, const char *op) {
   return maps;
 }
 
-/// Views (B, N, D) points on the CPU, of any strides, as maps.
+/// Views (B, N, D) points, of any strides, as maps.
 inline FeatureMaps point_maps(const Tensor &points, const char *op, const std::string &name) {
   check(points.dim() == 3, op, name + " must have shape (B, N, D)");
-  check(points.is_cpu(), op, "tensors must be on the CPU");
   check(points.size(2) >= 1, op, name + " must have at least one dimension");
   FeatureMaps maps{};
   maps.batch = points.size(0);
