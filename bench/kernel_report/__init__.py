@@ -1,0 +1,1 @@
+"""What nvcc makes of the CUDA kernels, counted: `python -m bench.kernel_report`."""
