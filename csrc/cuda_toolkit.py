@@ -118,6 +118,7 @@ def compile_kernels(build: CudaBuild, sources: Path, folder: Path) -> list[str]:
     nvcc = [build.root / "bin" / "nvcc", *FLAGS, f"-I{sources}"]
     command = shlex.join(map(str, [*nvcc, *gencode_flags(build.architectures)]))
     rules = [
+        f"builddir = {_escaped(folder)}",
         "rule cuda",
         f"  command = {command.replace('$', '$$')} -MD -MF $out.d -c $in -o $out",
         "  depfile = $out.d",

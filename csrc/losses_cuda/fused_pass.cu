@@ -16,8 +16,9 @@ using ManyEntities = WarpShape<4, 16, 128>;
 
 // The first that fits the shared memory of a block. Of all that is moved, reading twice and writing
 // once is 1.5 times the least; neighbours add 8 / width to the left and right, where a sector holds
-// 8 pixels, and 2.5 / height above and below: 1.91 for 16 x 32, which needs 84 KB for 32 entities,
-// 2.06 for 8 x 32, and for many entities 2.31 for 8 x 16, which needs 103 KB for 128.
+// 8 pixels, and 2.5 / height above and below: 1.91 for 16 x 32, which needs 96 KB for 32 entities,
+// 2.06 for 8 x 32, and for many entities 2.31 for 8 x 16, which needs 106 KB for 128. Copies of the
+// matrices save each warp to read them from the cache, and 32 entities x 128 dimensions take 21 KB.
 constexpr Tile kTilesForFew[] = {{16, 32}, {8, 32}, {8, 16}, {8, 8}};
 constexpr Tile kTilesForMany[] = {{8, 16}, {8, 8}};
 
@@ -25,22 +26,39 @@ template <typename Shape> int threads_of(const Tile &tile) {
   return tile.pixels() / 4 * Shape::groups;
 }
 
-template <typename Shape> int64_t shared_bytes(const Tile &tile, int64_t rows, bool in_shared) {
-  const int64_t partial = static_cast<int64_t>(sizeof(double)) * tile_terms;
-  const int64_t numbers = in_shared ? rows * tile.stations() : 0;
-  return threads_of<Shape>(tile) / kWarp * partial +
-         4 * (tile.stations() + 2 * tile.pixels() + numbers) + rows * tile.pixels() / 4;
+template <typename Shape> int64_t shared_bytes(const FusedPart &part) {
+  const Tile &tile = part.tile;
+  const int64_t sums = threads_of<Shape>(tile) / kWarp * tile_terms;
+  const int64_t numbers = part.in_shared ? part.number_rows * tile.stations() : 0;
+  const int64_t copies = part.copies ? part.lines_floats + part.inverse_floats : 0;
+  return sums * static_cast<int64_t>(sizeof(double)) + part.number_rows * tile.pixels() / 4 +
+         (tile.stations() + 2 * tile.pixels() + numbers + copies) *
+             static_cast<int64_t>(sizeof(float));
 }
 
-/// The first tile whose numbers fit the shared memory of a block on the current device.
-template <typename Shape, size_t count>
-Tile largest_tile(const Tile (&tiles)[count], int64_t rows) {
+int64_t most_shared_bytes() {
   int device = 0, bytes = 0;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  return *std::find_if(tiles, tiles + count - 1, [&](const Tile &tile) {
-    return shared_bytes<Shape>(tile, rows, true) <= bytes;
-  });
+  return bytes;
+}
+
+/// The part with the first tile that fits the current device, and copies if they fit, too.
+template <typename Shape, size_t count>
+FusedPart fit(FusedPart part, const ImageLines &images, const Tile (&tiles)[count]) {
+  const int64_t most_bytes = most_shared_bytes();
+  part.in_shared = true;
+  part.number_rows = part.most + 1;
+  for (const Tile &tile : tiles) {
+    part.tile = tile;
+    if (shared_bytes<Shape>(part) <= most_bytes)
+      break;
+  }
+  part.lines_floats = images.dimensions * std::max(Shape::entities, part.number_rows);
+  part.inverse_floats = std::min(images.most_segments, part.most) * Shape::entities;
+  part.copies = true;
+  part.copies = shared_bytes<Shape>(part) <= most_bytes;
+  return part;
 }
 
 int64_t tiles_along(int64_t size, int32_t side) { return (size + side - 1) / side; }
@@ -48,16 +66,16 @@ int64_t tiles_along(int64_t size, int32_t side) { return (size + side - 1) / sid
 template <typename T, typename Shape, bool in_shared>
 __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass) {
   const ImageSummary &summary = pass.images.summary[blockIdx.z];
-  if (summary.entities < pass.least || summary.entities > pass.most)
+  if (summary.entities < pass.part.least || summary.entities > pass.part.most)
     return;
   const TileBlock<T, Shape, in_shared> block(pass, summary);
   block.find_positions();
-  if (pass.copies) {
+  if (pass.part.copies) {
     block.copy_matrix(block.to_cosines(), pass.images.dimensions, Shape::entities,
                       pass.images.stride, block.lines_copy);
     if (summary.usable)
       block.copy_matrix(block.to_segments(), summary.entities, Shape::entities, pass.images.stride,
-                        block.segments_copy);
+                        block.inverse_copy);
   }
   __syncthreads();
   compare_with_lines(block);
@@ -77,7 +95,7 @@ __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass
     double sum = 0;
     for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp)
       sum += block.partial[warp * tile_terms + threadIdx.x];
-    const int64_t number = blockIdx.y * gridDim.x + blockIdx.x + pass.first_block;
+    const int64_t number = blockIdx.y * gridDim.x + blockIdx.x + pass.part.first_block;
     pass.sums[(block.image * pass.image_blocks + number) * tile_terms + threadIdx.x] = sum;
   }
 }
@@ -85,33 +103,44 @@ __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass
 template <typename T, typename Shape, bool in_shared>
 void launch_pass(const FusedPass &pass, Launches &launches) {
   launches("fused_pass", fused_pass<T, Shape, in_shared>,
-           grid_of(tiles_along(pass.width, pass.tile.width),
-                   tiles_along(pass.height, pass.tile.height), pass.features.batch),
-           threads_of<Shape>(pass.tile),
-           shared_bytes<Shape>(pass.tile, pass.number_rows, in_shared), pass);
+           grid_of(tiles_along(pass.width, pass.part.tile.width),
+                   tiles_along(pass.height, pass.part.tile.height), pass.features.batch),
+           threads_of<Shape>(pass.part.tile), shared_bytes<Shape>(pass.part), pass);
 }
 
 } // namespace
 
-FusedPlan::FusedPlan(const LossesProblem &problem, Allotment &memory) {
+FusedPlan::FusedPlan(const LossesProblem &problem, const ImageLines &images, Allotment &memory) {
   const int64_t batch = problem.features.batch;
   const auto entities = static_cast<int32_t>(problem.num_entities);
-  const auto add = [&](int32_t least, int32_t most, const Tile &tile, bool few, bool in_shared) {
+  const auto add = [&](FusedPart part) {
+    const Tile &tile = part.tile;
     const int64_t tiles =
         tiles_along(problem.width, tile.width) * tiles_along(problem.height, tile.height);
-    const int64_t numbers = in_shared ? 0 : batch * tiles * 2 * (most + 1) * tile.stations();
-    parts[count++] = {
-        least, most, tile, most + 1, few, in_shared, memory.take<float>(numbers), image_blocks};
+    part.numbers = memory.take<float>(
+        part.in_shared ? 0 : batch * tiles * 2 * part.number_rows * tile.stations());
+    part.first_block = image_blocks;
     image_blocks += tiles;
+    parts[count++] = part;
   };
 
-  const int32_t few = std::min(entities, FewEntities::entities);
-  add(0, few, largest_tile<FewEntities>(kTilesForFew, few + 1), true, true);
-  if (entities > few) {
-    const int32_t many = std::min(entities, ManyEntities::entities);
-    add(few + 1, many, largest_tile<ManyEntities>(kTilesForMany, many + 1), false, true);
-    if (entities > many)
-      add(many + 1, entities, kTilesForMany[1], false, false);
+  FusedPart few{};
+  few.most = std::min(entities, FewEntities::entities);
+  few.few = true;
+  add(fit<FewEntities>(few, images, kTilesForFew));
+  if (entities > few.most) {
+    FusedPart many{};
+    many.least = few.most + 1;
+    many.most = std::min(entities, ManyEntities::entities);
+    add(fit<ManyEntities>(many, images, kTilesForMany));
+    if (entities > many.most) {
+      FusedPart more{};
+      more.least = many.most + 1;
+      more.most = entities;
+      more.tile = kTilesForMany[1];
+      more.number_rows = entities + 1;
+      add(more);
+    }
   }
   sums = memory.take<double>(batch * image_blocks * tile_terms);
 }
@@ -122,8 +151,9 @@ void run_fused_pass(const LossesProblem &problem, const FusedPlan &plan, const I
   target.data = problem.gradient;
   launches.clear(plan.sums, problem.features.batch * plan.image_blocks * tile_terms);
   for (int i = 0; i < plan.count; ++i) {
-    const FusedPlan::Part &part = plan.parts[i];
-    const FusedPass pass{problem.features,
+    const FusedPart &part = plan.parts[i];
+    const FusedPass pass{part,
+                         problem.features,
                          access_of(problem.features, problem.width),
                          problem.gradient,
                          target,
@@ -134,13 +164,7 @@ void run_fused_pass(const LossesProblem &problem, const FusedPlan &plan, const I
                          images,
                          easy,
                          input_status,
-                         part.least,
-                         part.most,
-                         part.tile,
-                         part.number_rows,
-                         part.numbers,
                          plan.sums,
-                         part.first_block,
                          plan.image_blocks};
     with_type(problem.features.type, [&](auto type) {
       using T = decltype(type);

@@ -27,8 +27,23 @@ enum TileTerm {
   tile_terms
 };
 
+/// What one of the launches does: images of at least `least` and at most `most` entities. How many
+/// an image has is only known on the device, and decides there which of them works on it.
+struct FusedPart {
+  int32_t least, most;
+  bool few, in_shared; // which kernel: for few entities; with a tile's numbers in shared memory
+  Tile tile;
+  int32_t number_rows;    // of the numbers of a tile: one for each line
+  float *numbers;         // (blocks, 2, number_rows, stations), where they are not in shared memory
+  bool copies;            // whether shared memory has copies of the image's matrices:
+  int32_t lines_floats;   // of the lines, as columns, then as rows
+  int32_t inverse_floats; // of (M^T M)^-1
+  int64_t first_block;    // of the tiles' sums
+};
+
 /// What the kernel knows, by value.
 struct FusedPass {
+  FusedPart part;
   FeatureMaps features;
   Access access;
   void *gradient; // null for the terms alone
@@ -39,32 +54,15 @@ struct FusedPass {
   ImageLines images;
   uint8_t *easy; // (B, N), written: 1 for pixels nearer than 0.97 to their line; null if not asked
   int32_t *input_status;
-
-  int32_t least, most; // does images of more than `least` and at most `most` entities
-  Tile tile;
-  int32_t number_rows; // of the numbers of a tile: one for each line
-  float *numbers;      // (blocks, 2, number_rows, stations), where they are not in shared memory
-  bool copies;         // whether shared memory holds copies of the matrices
-  int32_t lines_floats; // of that of the lines, as columns or as rows
-  double *sums;        // (B, blocks of an image, tile_terms), written from `first_block` on
-  int64_t first_block, image_blocks;
+  double *sums; // (B, blocks of an image, tile_terms), written
+  int64_t image_blocks;
 };
 
-/// The launches that the images of a problem may need: how many entities each has is only known on
-/// the device, and decides there which of them works on it.
+/// The launches that the images of a problem may need.
 struct FusedPlan {
-  FusedPlan(const LossesProblem &problem, Allotment &memory);
+  FusedPlan(const LossesProblem &problem, const ImageLines &images, Allotment &memory);
 
-  struct Part {
-    int32_t least, most;
-    Tile tile;
-    int32_t number_rows;
-    bool few, in_shared, copies;
-    float *numbers;
-    int64_t first_block;
-  };
-
-  Part parts[3];
+  FusedPart parts[3];
   int count = 0;
   int64_t image_blocks = 0;
   double *sums; // (B, image_blocks, tile_terms); blocks of images that another part does leave it

@@ -55,7 +55,7 @@ struct Plan {
   Plan(const LossesProblem &problem, Allotment &memory)
       : sort(problem.labels, problem.features.batch, problem.features.pixels, problem.num_entities,
              memory),
-        images(problem, memory), fused(problem, memory) {
+        images(problem, memory), fused(problem, images, memory) {
     if (problem.queries > 0)
       contrast.emplace(problem, memory);
   }

@@ -58,7 +58,7 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   using Type = T;
 
   __device__ TileBlock(const FusedPass &fused, const ImageSummary &image_summary)
-      : pass(fused), tile(fused.tile), summary(image_summary), image(blockIdx.z),
+      : pass(fused), tile(fused.part.tile), summary(image_summary), image(blockIdx.z),
         first_y(static_cast<int>(blockIdx.y) * tile.height),
         first_x(static_cast<int>(blockIdx.x) * tile.width), stride(tile.stations()) {
     partial = shared_memory<double>();
@@ -67,15 +67,15 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
     along = length + tile.pixels();
     cosines = along + tile.pixels();
     segments = cosines;
-    const int64_t size = static_cast<int64_t>(pass.number_rows) * stride;
+    const int64_t size = static_cast<int64_t>(pass.part.number_rows) * stride;
     lines_copy = in_shared ? cosines + size : cosines;
-    segments_copy = lines_copy + (pass.copies ? pass.lines_floats : 0);
-    signs = reinterpret_cast<uint8_t *>(
-        segments_copy + (pass.copies ? pass.images.most_segments * Shape::entities : 0));
+    inverse_copy = lines_copy + (pass.part.copies ? pass.part.lines_floats : 0);
+    signs = reinterpret_cast<uint8_t *>(inverse_copy +
+                                        (pass.part.copies ? pass.part.inverse_floats : 0));
     if constexpr (!in_shared) {
       const int64_t block =
           (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-      cosines = pass.numbers + block * 2 * size;
+      cosines = pass.part.numbers + block * 2 * size;
       segments = cosines + size;
     }
   }
@@ -96,8 +96,8 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
 
   /// The columns of a matrix for this thread's rows of a product with the entities from `first` on.
   __device__ Columns columns(const float *matrix, const float *copy, int first) const {
-    return pass.copies ? Columns{copy + first + 4 * Shape::group(), Shape::entities}
-                       : Columns{matrix + first + 4 * Shape::group(), pass.images.stride};
+    return pass.part.copies ? Columns{copy + first + 4 * Shape::group(), Shape::entities}
+                            : Columns{matrix + first + 4 * Shape::group(), pass.images.stride};
   }
 
   /// Copies the first columns of a matrix to shared memory, by the whole block.
@@ -191,8 +191,8 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   float *along;      // (pixels): the derivative by a pixel's line, along that line
   float *cosines;    // (number_rows, stations), and derivatives by them
   float *segments;   // the same numbers; others if there are more than a product makes at a time
-  float *lines_copy, *segments_copy; // of the matrices, if there is room
-  uint8_t *signs;    // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
+  float *lines_copy, *inverse_copy; // of the matrices, if there is room
+  uint8_t *signs; // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
 };
 
 /// sums[m][p] += row(m) of a matrix whose columns are given, times values[p].
@@ -255,7 +255,7 @@ template <typename Block>
 __device__ __forceinline__ void multiply_numbers(const Block &block, int first,
                                                  const float *numbers, Stations at,
                                                  Rows<typename Block::Shape> &sums) {
-  Columns columns = block.columns(block.to_segments(), block.segments_copy, first);
+  Columns columns = block.columns(block.to_segments(), block.inverse_copy, first);
 #pragma unroll 2
   for (int j = 0; j < block.summary.entities; ++j) {
     float values[4];

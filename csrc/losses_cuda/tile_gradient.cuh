@@ -69,7 +69,7 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
   const OwnPixels own = block.own_pixels();
   const PixelQuad quad = block.quad_of(own);
   differentiate_cosines(block, own);
-  if (pass.copies) {
+  if (pass.part.copies) {
     __syncthreads();
     block.copy_matrix(block.lines(), summary.lines, pass.images.dimensions, pass.images.dimensions,
                       block.lines_copy);
@@ -95,7 +95,8 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
     for (int b = 0; b < blocks; ++b)
       if (b == 0 || d + 4 * b < dimensions)
         load_block(pass.features, pass.access, source, quad, d + 4 * b, features[b]);
-    const float *lines = (pass.copies ? block.lines_copy : block.lines()) + d, *derivatives = block.cosines + own.first;
+    const float *lines = (pass.part.copies ? block.lines_copy : block.lines()) + d,
+                *derivatives = block.cosines + own.first;
 #pragma unroll 2
     for (int j = 0; j < summary.lines; ++j) {
       float values[4];
