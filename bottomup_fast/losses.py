@@ -31,7 +31,7 @@ class BottomUpLoss(nn.Module):
     """Attraction, repulsion, contrast and segment-space losses on projective features (eq. 9).
 
     The default weights are the paper's; which of its three numbers belongs to which term is
-    assumed. Half-precision input is computed in float32, also under autocast.
+    assumed. Sums are float32 also for half-precision input and under autocast.
 
     Args:
         attraction_weight: weight of eq. 5.
@@ -45,7 +45,9 @@ class BottomUpLoss(nn.Module):
         max_entities: largest label that may occur.
         target_gradient: differentiate the target lines too, instead of taking them as constants.
         separate_terms: make every term differentiable, not only the total.
-        precision: None, "highest" or "fast"; on the CPU all of them multiply in float32.
+        precision: "highest": products of float32 numbers. "fast": the compiled ops round features,
+            lines and slopes to bfloat16 where the processor multiplies that (AVX512-BF16). None:
+            "fast" for half-precision features, else "highest".
         backend: "auto" takes the compiled ops for float32 and half-precision features, unless
             `target_gradient`; "reference" is plain torch, which also float64 takes.
         contrast_queries: pixels drawn per entity for the contrast.
@@ -95,6 +97,7 @@ class BottomUpLoss(nn.Module):
             if count < 1:
                 raise InputError(f"{name} must be at least 1, got {count}")
         self.repulsion_normaliser = repulsion_normaliser
+        self.precision = precision
         self.backend = backend
         self.max_entities = max_entities
         self.target_gradient = target_gradient
@@ -135,16 +138,19 @@ class BottomUpLoss(nn.Module):
             return self._terms(features, labels, seeds)
 
     def _compiled_terms(self, features: Tensor, labels: Tensor, seeds: Tensor) -> LossTerms:
+        half = features.dtype.itemsize < 4
+        fast = half if self.precision is None else self.precision == "fast"
         terms, total = ops.losses(
             features,
             labels,
-            ops.target_lines(features.detach(), labels, self.max_entities),
+            ops.target_lines(features.detach(), labels, self.max_entities, fast=fast),
             torch.tensor(list(self.weights.values())),
             seeds,
             self.repulsion_normaliser,
             self.contrast_queries if self.weights["contrast"] > 0 else 0,
             self.contrast_negatives,
             self.separate_terms,
+            fast=fast,
         )
         return LossTerms._make([*terms.unbind(), total])
 

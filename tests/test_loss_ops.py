@@ -8,31 +8,14 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from loss_cases import Case, blocks, fused_losses, near_kinks, near_thresholds, plain_losses
 from torch import Tensor
 
 from bottomup_fast import BottomUpLoss, ops, target_lines
 from bottomup_fast.losses import LossTerms
 from bottomup_fast.reference.lines import target_lines as reference_lines
-
-Case = tuple[Tensor, Tensor]
-
-
-def blocks(
-    seed: int, batch: int = 2, dim: int = 16, shape: tuple[int, int] = (40, 72), entities: int = 6
-) -> Case:
-    """Features scattered around a line per label, and labels in blocks of a few pixels."""
-    generator = torch.Generator().manual_seed(seed)
-    height, width = shape
-    coarse = (batch, -(-height // 5), -(-width // 7))
-    labels = torch.randint(-1, entities + 1, coarse, generator=generator)
-    labels = labels.repeat_interleave(5, 1).repeat_interleave(7, 2)[:, :height, :width]
-    centres = torch.randn(batch, entities + 2, dim, generator=generator)
-    image = torch.arange(batch).view(-1, 1, 1)
-    features = centres[image, labels + 1].movedim(-1, 1)
-    features = features + 0.6 * torch.randn(features.shape, generator=generator)
-    return features.contiguous(), labels.int().contiguous()
 
 
 def loss_of(case: Case, **arguments: object) -> tuple[LossTerms, Tensor]:
@@ -65,11 +48,9 @@ def test_agrees_with_plain_torch_in_float64(dim: int, shape: tuple[int, int]) ->
     check(blocks(0, 1 if dim == 128 else 2, dim, shape))
 
 
-# The same examples every time: one in thousands has a difference so near zero that float32 and
-# float64 see different signs of it, where the gradient has a kink.
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(
-    seed=st.integers(0, 1000),
+    seed=st.integers(0, 2**31),
     batch=st.integers(1, 3),
     dim=st.integers(2, 24),
     height=st.integers(4, 70),
@@ -79,11 +60,14 @@ def test_agrees_with_plain_torch_in_float64(dim: int, shape: tuple[int, int]) ->
 def test_agrees_at_any_size(
     seed: int, batch: int, dim: int, height: int, width: int, entities: int
 ) -> None:
-    # A pixel that is all of its entity has coordinates of exactly 0, where signs are a kink.
     features, labels = blocks(seed, batch, dim, (height, width), entities)
-    sizes = torch.stack([torch.bincount(image.flatten() + 1, minlength=12) for image in labels])
-    small = sizes.gather(1, labels.flatten(1).long() + 1).view_as(labels) < 3
-    check((features, labels.where(~small, -1)), tolerance=1e-4)
+    targets = ops.target_lines(features, labels, entities)
+    assume(not near_thresholds(targets))
+    terms, gradient = fused_losses(features, labels, targets)
+    expected, exact = plain_losses(features.double(), labels, targets)
+    torch.testing.assert_close(terms.double(), expected, atol=1e-6, rtol=1e-5)
+    smooth = ~near_kinks(features.double(), labels, targets.double()).unsqueeze(1)
+    assert ((gradient - exact) * smooth).norm() <= 1e-5 * exact.norm() + 1e-12
 
 
 @pytest.mark.parametrize(
@@ -138,8 +122,9 @@ def test_zero_and_tiny_features() -> None:
 def test_half_precision_rounds_the_gradient_only(dtype: torch.dtype) -> None:
     features, labels = blocks(5)
     features = features.to(dtype)
-    terms, gradient = loss_of((features, labels), contrast_weight=0.0)
-    expected, exact = loss_of((features.float(), labels), contrast_weight=0.0)
+    arguments = {"contrast_weight": 0.0, "precision": "highest"}
+    terms, gradient = loss_of((features, labels), **arguments)
+    expected, exact = loss_of((features.float(), labels), **arguments)
     assert all(torch.equal(a, b) for a, b in zip(terms, expected, strict=True))
     assert torch.equal(gradient, exact.to(dtype))
 
@@ -215,14 +200,28 @@ def test_threads_change_no_bit() -> None:
     assert all(same(result, results[0]) for result in results)
 
 
-@pytest.mark.parametrize("path", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_gradients_are_written_past_the_caches(dtype: torch.dtype) -> None:
+    # Rows that begin on cache lines and rows that do not.
+    features, labels = blocks(12, dim=128, shape=(190, 200))
+    features = features.to(dtype)
+    assert features.numel() >= 2**23 > features[0].numel()
+    _, gradient = loss_of((features, labels), contrast_weight=0.0)
+    alone = [
+        loss_of((features[i : i + 1], labels[i : i + 1]), contrast_weight=0.0)[1] for i in range(2)
+    ]
+    assert torch.equal(gradient, torch.cat(alone) / 2)
+
+
+@pytest.mark.parametrize("path", ["portable", "avx2", "avx512", "avx512-bf16"])
 def test_every_instruction_set(path: str) -> None:
     if path not in ops.build_info()["cpu"]["available"]:
         pytest.skip(f"this processor has no {path}")
     code = f"""
 import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
 from bottomup_fast import ops
-from test_loss_ops import blocks, check
+from test_loss_ops import check
+from loss_cases import blocks
 assert ops.build_info()["cpu"]["path"] == {path!r}
 check(blocks(0, 1, 19, (66, 70)))
 check(blocks(1, 2, 5, (13, 5), entities=2), contrast_weight=0.0)

@@ -34,11 +34,13 @@ def test_opcheck(dtype: torch.dtype) -> None:
     features, labels, lines = case()
     features = features.to(dtype)
     library = torch.ops.bottomup_fast
-    torch.library.opcheck(library.target_lines.default, (features.requires_grad_(), labels, 4))
+    for fast in (True, False):
+        arguments = (features.requires_grad_(), labels, 4, fast)
+        torch.library.opcheck(library.target_lines.default, arguments)
     easy = torch.zeros_like(labels, dtype=torch.bool)
     torch.library.opcheck(library.contrast_samples.default, (labels, easy, lines, SEEDS, 7, 9))
     for with_gradient in (True, False):
-        settings = (labels, lines, WEIGHTS, SEEDS, 0, 7, 9, with_gradient)
+        settings = (labels, lines, WEIGHTS, SEEDS, 0, 7, 9, True, with_gradient)
         wanted = features.detach().requires_grad_(with_gradient)
         torch.library.opcheck(library.losses.default, (wanted, *settings))
     gradient = features.detach()
@@ -65,7 +67,7 @@ def test_two_backward_passes_add_up() -> None:
 
 def test_without_gradient_none_is_made() -> None:
     features, labels, lines = case()
-    settings = (labels, lines, WEIGHTS, SEEDS, 0, 0, 1)
+    settings = (labels, lines, WEIGHTS, SEEDS, 0, 0, 1, False)
     assert torch.ops.bottomup_fast.losses(features, *settings, False)[2].numel() == 0
     assert not BottomUpLoss()(features, labels).total.requires_grad
     with torch.no_grad():

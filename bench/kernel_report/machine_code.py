@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -68,9 +70,9 @@ def kind_of(opcode: str) -> str:
     return next((kind for kind, names in KINDS.items() if re.fullmatch(names, base)), "arithmetic")
 
 
-def compile_source(source: Path, architecture: str, folder: Path) -> dict[str, Kernel]:
-    """Compile one .cu file for a compute capability such as "8.0"; return its kernels by symbol."""
-    toolkit = next(root for root in candidate_folders({"PATH": _path()}) if toolkit_version(root))
+def compile_source(source: Path, architecture: str, folder: Path) -> list[Kernel]:
+    """Compile one .cu file for a compute capability such as "8.0"; return its kernels."""
+    toolkit = next(root for root in candidate_folders(os.environ) if toolkit_version(root))
     number = architecture.replace(".", "")
     cubin = folder / f"{source.stem}.{number}.cubin"
     flags = [flag for flag in FLAGS if flag != "-lineinfo"]
@@ -95,7 +97,7 @@ def compile_source(source: Path, architecture: str, folder: Path) -> dict[str, K
         for symbol, lines in _sections(_run(_nvdisasm(), "-c", str(cubin))):
             if symbol in kernels:
                 _read_code(kernels[symbol], lines)
-    return kernels
+    return list(kernels.values())
 
 
 def _resources(log: str) -> dict[str, Kernel]:
@@ -168,18 +170,10 @@ def _readable(symbol: str) -> str:
 
 
 def _nvdisasm() -> str:
-    import shutil
-
     import nvidia.cu13
 
     found = shutil.which("nvdisasm")
     return found or str(Path(next(iter(nvidia.cu13.__path__))) / "bin" / "nvdisasm")
-
-
-def _path() -> str:
-    import os
-
-    return os.environ.get("PATH", "")
 
 
 def _run(*command: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one multiprocessor, by compute capability (programming guide, technical specifications)."""
+    """Of one multiprocessor (programming guide, technical specifications)."""
 
     warps: int
     blocks: int

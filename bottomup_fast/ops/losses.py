@@ -14,19 +14,22 @@ NORMALISERS = ("entities", "pairs", "sqrt-pairs")
 TERMS = ("attraction", "repulsion", "contrast", "segment_mse", "segment_gradient", "norm")
 
 
-def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
+def target_lines(
+    features: Tensor, labels: Tensor, num_entities: int, *, fast: bool = False
+) -> Tensor:
     """Average line of each entity (eq. 4), features read once.
 
     Args:
         features: (B, D, H, W) raw features, any float dtype, contiguous or channels-last.
         labels: (B, H, W) int32: -1 ignore, 0 background, 1..num_entities.
         num_entities: K.
+        fast: multiply numbers rounded to bfloat16, with float32 sums, where the processor can.
 
     Returns:
         (B, K+1, D) float32 unit lines, row 0 the background's, rows of absent labels zero; the
         component of largest magnitude is positive. They have no gradient. The angle to the exact
-        line is at most 1e-6 of its eigenvalue over the gap to the next. Bitwise the same for any
-        number of threads.
+        line is at most 1e-6 of its eigenvalue over the gap to the next, unless `fast`. Bitwise the
+        same for any number of threads.
 
     Raises:
         InputError: wrong shapes, dtypes or devices, labels out of range, features not finite. What
@@ -34,7 +37,7 @@ def target_lines(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
     """
     check_features(features)
     with input_errors("target_lines"):
-        return _target_lines(features, labels, num_entities)
+        return _target_lines(features, labels, num_entities, fast)
 
 
 def contrast_samples(
@@ -71,6 +74,8 @@ def losses(
     queries: int = 256,
     negatives: int = 512,
     separate_terms: bool = False,
+    *,
+    fast: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """All terms of eq. 9 for given target lines.
 
@@ -79,7 +84,7 @@ def losses(
 
     Args:
         features: (B, D, H, W) raw features, any float dtype, contiguous or channels-last; computed
-            in float32.
+            in float32 unless `fast`.
         labels: (B, H, W) int32: -1 ignore, 0 background, 1..K.
         lines: (B, K+1, D) float32 target lines, constants.
         weights: (6,) float32 on the CPU, of the terms in the order of `TERMS`.
@@ -88,6 +93,8 @@ def losses(
         queries: of the contrast; 0 leaves it out.
         negatives: of the contrast.
         separate_terms: make every term differentiable, not only the total.
+        fast: multiply features and lines, and lines and slopes, rounded to bfloat16, with float32
+            sums, where the processor can; the rest, and the contrast, stay float32.
 
     Returns:
         (6,) float32 terms, means over the batch, and their weighted sum (). Bitwise the same for
@@ -109,12 +116,15 @@ def losses(
             NORMALISERS.index(normaliser),
             queries,
             negatives,
+            fast,
             with_gradient,
         )
     return (terms if separate_terms else terms.detach()), total
 
 
-def _target_lines_fake(features: Tensor, labels: Tensor, num_entities: int) -> Tensor:
+def _target_lines_fake(
+    features: Tensor, labels: Tensor, num_entities: int, fast: bool
+) -> Tensor:
     shape = (features.shape[0], num_entities + 1, features.shape[1])
     return features.new_empty(shape, dtype=torch.float32)
 
@@ -135,6 +145,7 @@ def _losses_fake(
     normaliser: int,
     queries: int,
     negatives: int,
+    fast: bool,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     terms = features.new_empty(len(TERMS), dtype=torch.float32)
@@ -157,7 +168,7 @@ def _losses_backward(
     features, labels, lines, weights, seeds, gradient = ctx.saved_tensors
     if ctx.with_gradient:
         if of_total is None:
-            return (None,) * 9
+            return (None,) * 10
         scale = of_total
     else:
         scale = features.new_ones((), dtype=torch.float32)
@@ -172,8 +183,8 @@ def _losses_backward(
     # have no value to look at, and a GPU's would have to be waited for.
     known = type(scale) is Tensor and scale.device.type == "cpu"
     if known and not torch.is_grad_enabled() and scale.item() == 1:
-        return gradient, *[None] * 8
-    return _scale_gradient(gradient, scale, features), *[None] * 8
+        return gradient, *[None] * 9
+    return _scale_gradient(gradient, scale, features), *[None] * 9
 
 
 @torch.library.custom_op("bottomup_fast::scale_gradient", mutates_args=())

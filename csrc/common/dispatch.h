@@ -5,6 +5,7 @@
 // is ever compiled for a processor that may not be there.
 #pragma once
 
+#include "common/bfloat16_pair.h"
 #include "common/data_type.h"
 #include "common/simd.h"
 
@@ -24,6 +25,11 @@ template <typename Kernel, typename Result, typename... Args>
 BOTTOMUP_TARGET_AVX512 Result run_avx512(Args... args) {
   return Kernel::template run<16>(args...);
 }
+
+template <typename Kernel, typename Result, typename... Args>
+BOTTOMUP_TARGET_AVX512_BF16 Result run_avx512_bf16(Args... args) {
+  return Kernel::template run<16>(args...);
+}
 #endif
 
 template <typename Kernel, typename Function> struct Instances;
@@ -34,6 +40,7 @@ struct Instances<Kernel, Result (*)(Args...)> {
 #if defined(__x86_64__)
   static constexpr Result (*avx2)(Args...) = run_avx2<Kernel, Result, Args...>;
   static constexpr Result (*avx512)(Args...) = run_avx512<Kernel, Result, Args...>;
+  static constexpr Result (*avx512_bf16)(Args...) = run_avx512_bf16<Kernel, Result, Args...>;
 #endif
 };
 
@@ -41,7 +48,7 @@ struct Instances<Kernel, Result (*)(Args...)> {
 template <typename Kernel> auto for_simd(Simd simd) {
   using Function = decltype(&Kernel::template run<4>);
 #if defined(__x86_64__)
-  if (simd == Simd::avx512)
+  if (simd >= Simd::avx512)
     return Instances<Kernel, Function>::avx512;
   if (simd == Simd::avx2)
     return Instances<Kernel, Function>::avx2;
@@ -50,19 +57,43 @@ template <typename Kernel> auto for_simd(Simd simd) {
   return Instances<Kernel, Function>::portable;
 }
 
-/// The same of a kernel for features of a type, `run` having the same arguments for all.
-template <template <typename> class Kernel> auto for_type(DataType type, Simd simd) {
+/// Calls `pick` with the kernel for features of a type, `run` having the same arguments for all.
+template <template <typename> class Kernel, typename Pick>
+auto by_type(DataType type, const Pick &pick) {
   switch (type) {
   case DataType::float64:
-    return for_simd<Kernel<double>>(simd);
+    return pick.template operator()<Kernel<double>>();
   case DataType::float16:
-    return for_simd<Kernel<Float16>>(simd);
+    return pick.template operator()<Kernel<Float16>>();
   case DataType::bfloat16:
-    return for_simd<Kernel<BFloat16>>(simd);
+    return pick.template operator()<Kernel<BFloat16>>();
   case DataType::float32:
     break;
   }
-  return for_simd<Kernel<float>>(simd);
+  return pick.template operator()<Kernel<float>>();
+}
+
+/// The instance for features of a type.
+template <template <typename> class Kernel> auto for_type(DataType type, Simd simd) {
+  return by_type<Kernel>(type, [&]<typename Typed>() { return for_simd<Typed>(simd); });
+}
+
+template <template <typename, typename> class Kernel, typename Operand> struct WithOperand {
+  template <typename T> using Typed = Kernel<T, Operand>;
+};
+
+/// The instance for features of a type of a kernel whose products take either operand: pairs of
+/// bfloat16 if wanted and in the instruction set, else float32.
+template <template <typename, typename> class Kernel>
+auto for_precision(DataType type, Simd simd, bool fast) {
+#if defined(__x86_64__)
+  if (fast && simd == Simd::avx512_bf16)
+    return by_type<WithOperand<Kernel, BFloat16Pair>::template Typed>(type, []<typename Typed>() {
+      return Instances<Typed, decltype(&Typed::template run<16>)>::avx512_bf16;
+    });
+#endif
+  (void)fast;
+  return for_type<WithOperand<Kernel, float>::template Typed>(type, simd);
 }
 
 } // namespace bottomup

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "common/feature_maps.h"
 #include "common/simd.h"
+#include "common/streaming_store.h"
 
 namespace bottomup {
 
@@ -23,6 +25,12 @@ struct alignas(64) Row {
 
 inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
+/// Brings memory that will be read soon to the L2 cache.
+BOTTOMUP_ALWAYS_INLINE void prefetch(const void *memory, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += kCacheLine)
+    __builtin_prefetch(static_cast<const char *>(memory) + line, 0, 2);
+}
+
 /// Fills the tile with `count` pixels of an image from `first` on; the rest of it keeps the finite
 /// numbers it had.
 template <typename T>
@@ -34,8 +42,7 @@ BOTTOMUP_ALWAYS_INLINE void load_tile(const FeatureMaps &features, int64_t image
     for (int64_t d = 0; d < features.dimensions; ++d) {
       const T *row = source + d * features.channel_stride;
       // So many rows at once are more than processors foresee.
-      for (size_t line = 0; line < sizeof(T[kTile]); line += kCacheLine)
-        __builtin_prefetch(reinterpret_cast<const char *>(row + kTilesAhead * kTile) + line, 0, 2);
+      prefetch(row + kTilesAhead * kTile, sizeof(T[kTile]));
       for (int64_t p = 0; p < kTile; ++p)
         tile[d].pixel[p] = to_float(row[p]);
     }
@@ -46,16 +53,27 @@ BOTTOMUP_ALWAYS_INLINE void load_tile(const FeatureMaps &features, int64_t image
       tile[d].pixel[p] = to_float(source[d * features.channel_stride + p * features.pixel_stride]);
 }
 
-/// Writes `count` pixels of the tile to `target`, of the same type and strides as the features.
+/// Writes `count` pixels of the tile to `target`, of the same type and strides as the features;
+/// past the caches, where that is possible, if it `streams`.
 template <typename T>
 BOTTOMUP_ALWAYS_INLINE void store_tile(const FeatureMaps &features, void *target, int64_t image,
-                                       int64_t first, int64_t count, const Row *tile) {
+                                       int64_t first, int64_t count, const Row *tile,
+                                       bool streams) {
   T *values =
       static_cast<T *>(target) + image * features.batch_stride + first * features.pixel_stride;
   if (count == kTile && features.pixel_stride == 1) {
-    for (int64_t d = 0; d < features.dimensions; ++d)
-      for (int64_t p = 0; p < kTile; ++p)
-        values[d * features.channel_stride + p] = from_float<T>(tile[d].pixel[p]);
+    for (int64_t d = 0; d < features.dimensions; ++d) {
+      T *channel = values + d * features.channel_stride;
+      if (streams && reinterpret_cast<uintptr_t>(channel) % kCacheLine == 0) {
+        alignas(kCacheLine) T row[kTile];
+        for (int64_t p = 0; p < kTile; ++p)
+          row[p] = from_float<T>(tile[d].pixel[p]);
+        stream(row, channel, sizeof(row));
+      } else {
+        for (int64_t p = 0; p < kTile; ++p)
+          channel[p] = from_float<T>(tile[d].pixel[p]);
+      }
+    }
     return;
   }
   for (int64_t p = 0; p < count; ++p)
@@ -70,6 +88,19 @@ BOTTOMUP_ALWAYS_INLINE void squared_lengths(int64_t dimensions, const Row *tile,
   for (int64_t d = 0; d < dimensions; ++d)
     for (int64_t p = 0; p < kTile; ++p)
       squares[p] += tile[d].pixel[p] * tile[d].pixel[p];
+}
+
+/// lengths[p] = |f_p|; false if one of the first `count` is not finite.
+BOTTOMUP_ALWAYS_INLINE bool lengths_of(int64_t dimensions, const Row *tile, int64_t count,
+                                       float *lengths) {
+  float squares[kTile];
+  squared_lengths(dimensions, tile, squares);
+  bool finite = true;
+  for (int64_t p = 0; p < kTile; ++p) {
+    finite &= p >= count || squares[p] <= std::numeric_limits<float>::max();
+    lengths[p] = std::sqrt(squares[p]);
+  }
+  return finite;
 }
 
 /// Pixels whose squares overflow float32 are scaled by a power of two, which turns no line. False

@@ -6,11 +6,13 @@
 namespace bottomup {
 namespace {
 
+constexpr Simd kAll[] = {Simd::portable, Simd::avx2, Simd::avx512, Simd::avx512_bf16};
+
 Simd best_simd() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-    return Simd::avx512;
+    return __builtin_cpu_supports("avx512bf16") ? Simd::avx512_bf16 : Simd::avx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     return Simd::avx2;
 #endif
@@ -19,7 +21,7 @@ Simd best_simd() {
 
 Simd requested_simd(Simd best) {
   const char *request = std::getenv("BOTTOMUP_CPU");
-  for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512})
+  for (const Simd simd : kAll)
     if (request && std::string_view(request) == name(simd) && simd <= best)
       return simd;
   return best;
@@ -32,20 +34,18 @@ Simd selected_simd() {
   return selected;
 }
 
-const char *available_simd_json() {
-  switch (best_simd()) {
-  case Simd::avx512:
-    return R"(["portable", "avx2", "avx512"])";
-  case Simd::avx2:
-    return R"(["portable", "avx2"])";
-  case Simd::portable:
-    break;
-  }
-  return R"(["portable"])";
+std::string available_simd_json() {
+  std::string names;
+  for (const Simd simd : kAll)
+    if (simd <= best_simd())
+      names += (names.empty() ? "\"" : ", \"") + std::string(name(simd)) + "\"";
+  return "[" + names + "]";
 }
 
 const char *name(Simd simd) {
   switch (simd) {
+  case Simd::avx512_bf16:
+    return "avx512-bf16";
   case Simd::avx512:
     return "avx512";
   case Simd::avx2:

@@ -1,16 +1,19 @@
 // Which instruction set the CPU kernels use, chosen when the program runs.
 #pragma once
 
+#include <string>
+
 namespace bottomup {
 
-enum class Simd { portable, avx2, avx512 };
+/// Each has what those before it have.
+enum class Simd { portable, avx2, avx512, avx512_bf16 };
 
 /// The best instruction set of this processor, or the one that the environment variable
-/// BOTTOMUP_CPU ("portable", "avx2", "avx512") names, if the processor has it.
+/// BOTTOMUP_CPU ("portable", "avx2", "avx512", "avx512-bf16") names, if the processor has it.
 Simd selected_simd();
 
 /// The instruction sets this processor can run, as a JSON list of names, plainest first.
-const char *available_simd_json();
+std::string available_simd_json();
 
 const char *name(Simd simd);
 
@@ -29,4 +32,6 @@ const char *name(Simd simd);
 #define BOTTOMUP_TARGET_AVX2 __attribute__((target("avx2,fma")))
 #define BOTTOMUP_TARGET_AVX512                                                                     \
   __attribute__((target("avx512f,avx512bw,fma,prefer-vector-width=512")))
+#define BOTTOMUP_TARGET_AVX512_BF16                                                                \
+  __attribute__((target("avx512f,avx512bw,avx512bf16,fma,prefer-vector-width=512")))
 #endif

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/bfloat16_pair.h"
 #include "common/feature_tile.h"
 #include "common/simd.h"
 #include "common/vector.h"
@@ -15,58 +16,81 @@ namespace bottomup {
 /// with AVX-512 and 16 without.
 template <int lanes> inline constexpr int64_t kBlockRows = lanes == 16 ? 12 : 6;
 
-/// A (rows, columns) matrix in blocks of `block` rows, (blocks, columns, block); missing rows are
-/// zero.
-class PackedMatrix {
+/// A (rows, columns) matrix of operands in blocks of `block` rows, (blocks, operands of a row,
+/// block); what is missing is zero.
+template <typename Operand = float> class PackedMatrix {
 public:
   PackedMatrix() = default;
   PackedMatrix(int64_t rows, int64_t columns, int64_t block)
-      : rows_(rows), columns_(columns), block_(block),
-        values_(ceil_div(rows, block) * columns * block) {}
+      : rows_(rows), operands_(ceil_div(columns, kNumbers<Operand>)), block_(block),
+        values_(ceil_div(rows, block) * operands_ * block) {}
 
-  float &at(int64_t row, int64_t column) {
-    return values_[(row / block_ * columns_ + column) * block_ + row % block_];
+  void set(int64_t row, int64_t column, float value) {
+    Operand &operand =
+        values_[(row / block_ * operands_ + column / kNumbers<Operand>)*block_ + row % block_];
+    if constexpr (kNumbers<Operand> == 1)
+      operand = value;
+    else
+      operand |= column % 2 == 0 ? rounded_pair(value, 0) : rounded_pair(0, value);
   }
-  const float *block(int64_t row) const { return values_.data() + row * columns_; }
+  const Operand *block(int64_t row) const { return values_.data() + row * operands_; }
   int64_t rows() const { return rows_; }
-  int64_t columns() const { return columns_; }
+  int64_t operands() const { return operands_; }
 
 private:
-  int64_t rows_ = 0, columns_ = 0, block_ = 1;
-  std::vector<float> values_;
+  int64_t rows_ = 0, operands_ = 0, block_ = 1;
+  std::vector<Operand> values_;
 };
 
-/// The block of a packed matrix that starts at `row`, times `input` (columns, kTile):
-/// output[r][p] = sum over k of matrix[row + r][k] * input[k][p]. Strides are in floats.
-template <int lanes>
-BOTTOMUP_ALWAYS_INLINE void multiply_block(const PackedMatrix &matrix, int64_t row,
-                                           const float *input, int64_t input_stride, float *output,
-                                           int64_t output_stride) {
-  constexpr int64_t rows = kBlockRows<lanes>;
-  const float *weights = matrix.block(row);
-  const int64_t columns = matrix.columns();
-  const int64_t used = std::min(rows, matrix.rows() - row);
+/// output[r][p] = sum over k of weights[k][r] * input[k][p] for r < rows, weights having kBlockRows
+/// columns.
+template <int lanes, int rows, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void multiply_rows(const Operand *weights, int64_t operands,
+                                          const Operand *input, int64_t input_stride, int64_t used,
+                                          float *output, int64_t output_stride) {
   for (int64_t first = 0; first < kTile; first += 2 * lanes) {
     Vector<lanes> sums[rows][2] = {};
-    for (int64_t k = 0; k < columns; ++k) {
-      const float *source = input + k * input_stride + first;
-      const Vector<lanes> left = load<lanes>(source), right = load<lanes>(source + lanes);
+    for (int64_t k = 0; k < operands; ++k) {
+      const Operand *source = input + k * input_stride + first;
+      const auto left = load<lanes>(source), right = load<lanes>(source + lanes);
       BOTTOMUP_UNROLL
       for (int64_t r = 0; r < rows; ++r) {
-        sums[r][0] += weights[k * rows + r] * left;
-        sums[r][1] += weights[k * rows + r] * right;
+        const Operand weight = weights[k * kBlockRows<lanes> + r];
+        sums[r][0] = multiply_add<lanes>(sums[r][0], weight, left);
+        sums[r][1] = multiply_add<lanes>(sums[r][1], weight, right);
       }
     }
-    for (int64_t r = 0; r < used; ++r) {
+    for (int64_t r = 0; r < std::min<int64_t>(rows, used); ++r) {
       store<lanes>(output + r * output_stride + first, sums[r][0]);
       store<lanes>(output + r * output_stride + first + lanes, sums[r][1]);
     }
   }
 }
 
+/// The block of a packed matrix that starts at `row`, times `input` (operands of a column, kTile):
+/// output[r][p] = sum over k of matrix[row + r][k] * input[k][p]. Strides are in operands.
+template <int lanes, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void multiply_block(const PackedMatrix<Operand> &matrix, int64_t row,
+                                           const Operand *input, int64_t input_stride,
+                                           float *output, int64_t output_stride) {
+  constexpr int rows = kBlockRows<lanes>;
+  const int64_t used = matrix.rows() - row;
+  const Operand *weights = matrix.block(row);
+  const int64_t operands = matrix.operands();
+  // Rows beyond the matrix would cost as much as others.
+  if (used > rows * 2 / 3)
+    multiply_rows<lanes, rows>(weights, operands, input, input_stride, used, output, output_stride);
+  else if (used > rows / 3)
+    multiply_rows<lanes, rows * 2 / 3>(weights, operands, input, input_stride, used, output,
+                                       output_stride);
+  else
+    multiply_rows<lanes, rows / 3>(weights, operands, input, input_stride, used, output,
+                                   output_stride);
+}
+
 /// All rows of the product.
-template <int lanes>
-BOTTOMUP_ALWAYS_INLINE void multiply_tile(const PackedMatrix &matrix, const float *input,
+template <int lanes, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void multiply_tile(const PackedMatrix<Operand> &matrix, const Operand *input,
                                           int64_t input_stride, float *output,
                                           int64_t output_stride) {
   for (int64_t row = 0; row < matrix.rows(); row += kBlockRows<lanes>)

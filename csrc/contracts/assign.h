@@ -40,7 +40,7 @@ Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &pa
 
 /// The same on the current CUDA device, where all pointers of the problem are; `workspace` has as
 /// many bytes as the first function says. Bad input sets `*input_status`, zero before, to a Status.
-/// The features are read once for up to 32 modes of up to 128 dimensions.
+/// Features of more than 128 dimensions are read anew for every 32 modes.
 int64_t assign_cuda_workspace(const AssignProblem &problem);
 CudaStatus assign_cuda(const AssignProblem &problem, void *workspace, int32_t *input_status,
                        CudaStream stream);

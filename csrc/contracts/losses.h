@@ -8,8 +8,9 @@
 //
 // Features are read once for the terms and once more, from the cache if it holds 16 rows of the
 // image, for the gradient, which is written once; the map of pixels x entities is never stored but
-// for 17 rows of the image per running thread. Products and sums are float32. Bitwise the same for
-// any number of threads on one instruction set, and a batch gives each image what it has alone.
+// for 17 rows of the image per running thread. Products and sums are float32 unless `fast`. Bitwise
+// the same for any number of threads on one instruction set, and a batch gives each image what it
+// has alone.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +44,10 @@ struct LossesProblem {
   float *total;                // written: the sum of weights[t] * terms[t]
   void *gradient;              // written, of the features' type; null for the terms alone
   FeatureMaps gradient_layout; // its strides
+
+  // Products of features and lines of numbers rounded to bfloat16, with float32 sums, where the
+  // processor has them.
+  bool fast;
 };
 
 /// On a status other than ok the outputs are unspecified. An empty batch or image gives zeros.

@@ -24,6 +24,7 @@ struct TargetLinesProblem {
   const int32_t *labels; // (B, N) contiguous: -1 ignore, 0 background, 1..K
   int64_t num_entities;  // K
   float *lines;          // (B, K+1, D) contiguous, written
+  bool fast;             // sums of products of bfloat16, where the processor has them
 };
 
 /// The workspace is 4 bytes a pixel and D * D * 4 bytes per label and per 4096 pixels of an image.

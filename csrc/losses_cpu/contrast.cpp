@@ -85,12 +85,13 @@ template <typename T> struct Contrast {
                                            const EntityContrast &entity) {
     const FeatureMaps &features = problem.features;
     const int64_t dimensions = features.dimensions, candidates = problem.negatives + 1;
-    PackedMatrix to_cosines(candidates, dimensions, kBlockRows<lanes>);
-    PackedMatrix from_cosines(dimensions, candidates, kBlockRows<lanes>);
+    PackedMatrix<> to_cosines(candidates, dimensions, kBlockRows<lanes>);
+    PackedMatrix<> from_cosines(dimensions, candidates, kBlockRows<lanes>);
     std::vector<Row> tile(dimensions), gradient(dimensions), cosines(candidates);
     float lengths[kTile];
     const auto add_candidate = [&](int64_t row, int64_t d, float value) {
-      to_cosines.at(row, d) = from_cosines.at(d, row) = value;
+      to_cosines.set(row, d, value);
+      from_cosines.set(d, row, value);
     };
     for (int64_t d = 0; d < dimensions; ++d)
       add_candidate(0, d, entity.line[d]);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "common/dispatch.h"
@@ -15,53 +14,73 @@ namespace {
 
 constexpr int64_t kReach = int64_t{1} << (kScales - 1); // of the coarsest scale, in rows
 constexpr int64_t kRing = 2 * kReach + 1;
+constexpr int64_t kStreaming = int64_t{1} << 23; // numbers of a gradient that no cache would hold
 constexpr float kEasy = 0.97f;
 
+/// Rows as operands of products.
+template <typename Operand> struct Operands;
+
+template <> struct Operands<float> {
+  explicit Operands(int64_t) {}
+
+  BOTTOMUP_ALWAYS_INLINE const float *of(const Row *rows, int64_t) { return rows->pixel; }
+};
+
+template <> struct Operands<BFloat16Pair> {
+  explicit Operands(int64_t most_rows) : pairs(ceil_div(most_rows, 2) * kTile) {}
+
+  BOTTOMUP_ALWAYS_INLINE const BFloat16Pair *of(const Row *rows, int64_t count) {
+    static constexpr Row zeros{};
+    for (int64_t i = 0; i < count; i += 2) {
+      const Row &first = rows[i], &second = i + 1 < count ? rows[i + 1] : zeros;
+      for (int64_t p = 0; p < kTile; ++p)
+        pairs[i / 2 * kTile + p] = rounded_pair(first.pixel[p], second.pixel[p]);
+    }
+    return pairs.data();
+  }
+
+  std::vector<BFloat16Pair> pairs;
+};
+
 /// Everything one task keeps: the image's matrices, the last rows, one tile.
-struct RowPass {
+template <typename Operand> struct RowPass {
   RowPass(const LossesProblem &problem, int64_t image, const ImageLines &lines, int64_t block_rows)
       : problem(problem), image(image), lines(lines), dimensions(problem.features.dimensions),
-        usable(!lines.left_inverse.empty()), to_cosines(lines.count, dimensions, block_rows),
+        usable(!lines.left_inverse.empty()),
+        streams(problem.features.batch * dimensions * problem.features.pixels >= kStreaming),
+        to_cosines(lines.count, dimensions, block_rows),
         from_cosines(dimensions, lines.count, block_rows),
         to_segments(usable ? lines.entities : 0, usable ? lines.entities : 0, block_rows),
         weights(problem, lines), ring(kRing, lines.count, to_segments.rows(), problem.width),
         tile(dimensions),
         gradients(std::max<int64_t>(lines.count, 1)) /* an image may be all ignored */,
-        segment_gradients(to_segments.rows()) {
+        segment_gradients(to_segments.rows()), operands(std::max(dimensions, lines.count)) {
     for (int64_t j = 0; j < lines.count; ++j)
-      for (int64_t d = 0; d < dimensions; ++d)
-        to_cosines.at(j, d) = from_cosines.at(d, j) = lines.lines[j * dimensions + d];
+      for (int64_t d = 0; d < dimensions; ++d) {
+        to_cosines.set(j, d, lines.lines[j * dimensions + d]);
+        from_cosines.set(d, j, lines.lines[j * dimensions + d]);
+      }
     for (int64_t i = 0; i < to_segments.rows(); ++i)
       for (int64_t j = 0; j < to_segments.rows(); ++j)
-        to_segments.at(i, j) = lines.left_inverse[i * lines.entities + j];
+        to_segments.set(i, j, lines.left_inverse[i * lines.entities + j]);
   }
 
   const LossesProblem &problem;
   const int64_t image;
   const ImageLines &lines;
   const int64_t dimensions;
-  const bool usable;
-  PackedMatrix to_cosines, from_cosines, to_segments;
+  const bool usable, streams;
+  PackedMatrix<Operand> to_cosines, from_cosines;
+  PackedMatrix<> to_segments;
   const TermWeights weights;
   Ring ring;
   std::vector<Row> tile, gradients, segment_gradients;
+  Operands<Operand> operands;
 };
 
-/// lengths[p] = |f_p|; false if one is not finite.
-BOTTOMUP_ALWAYS_INLINE bool measure(int64_t dimensions, const Row *tile, int64_t count,
-                                    float *lengths) {
-  float squares[kTile];
-  squared_lengths(dimensions, tile, squares);
-  bool finite = true;
-  for (int64_t p = 0; p < kTile; ++p) {
-    finite &= p >= count || squares[p] <= std::numeric_limits<float>::max();
-    lengths[p] = std::sqrt(squares[p]);
-  }
-  return finite;
-}
-
 /// Cosines with all lines, and coordinates in the segment space (eq. 7), of one row into the ring.
-template <typename T, int lanes> BOTTOMUP_ALWAYS_INLINE bool compare_row(RowPass &pass, int64_t y) {
+template <typename T, int lanes, typename Operand>
+BOTTOMUP_ALWAYS_INLINE bool compare_row(RowPass<Operand> &pass, int64_t y) {
   const int64_t width = pass.problem.width, stride = pass.ring.stride;
   const int32_t *labels = pass.problem.labels + (pass.image * pass.problem.height + y) * width;
   int32_t *position = pass.ring.position(y);
@@ -71,10 +90,11 @@ template <typename T, int lanes> BOTTOMUP_ALWAYS_INLINE bool compare_row(RowPass
     const int64_t count = std::min(kTile, width - first);
     load_tile<T>(pass.problem.features, pass.image, y * width + first, count, pass.tile.data());
     float lengths[kTile];
-    if (!measure(pass.dimensions, pass.tile.data(), count, lengths))
+    if (!lengths_of(pass.dimensions, pass.tile.data(), count, lengths))
       return false;
     float *cosines = pass.ring.cosines(y) + first;
-    multiply_tile<lanes>(pass.to_cosines, pass.tile.data()->pixel, kTile, cosines, stride);
+    const Operand *features = pass.operands.of(pass.tile.data(), pass.dimensions);
+    multiply_tile<lanes>(pass.to_cosines, features, kTile, cosines, stride);
     for (int64_t p = 0; p < kTile; ++p)
       lengths[p] = 1 / std::max(lengths[p], kMinNorm);
     for (int64_t j = 0; j < pass.lines.count; ++j)
@@ -86,8 +106,8 @@ template <typename T, int lanes> BOTTOMUP_ALWAYS_INLINE bool compare_row(RowPass
 }
 
 /// From d loss / d cosines to d loss / d features of one tile, in place of its features.
-template <int lanes>
-BOTTOMUP_ALWAYS_INLINE void gradient_of_tile(RowPass &pass, const TileWeights &weights,
+template <int lanes, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void gradient_of_tile(RowPass<Operand> &pass, const TileWeights &weights,
                                              const float *lengths, const float *along) {
   constexpr int64_t rows = kBlockRows<lanes>;
   float inverse[kTile], radial[kTile];
@@ -98,10 +118,10 @@ BOTTOMUP_ALWAYS_INLINE void gradient_of_tile(RowPass &pass, const TileWeights &w
     const float norm = pass.weights.norm_gradient * weights.valid[p];
     radial[p] = tangent + (lengths[p] > 0 ? norm * (lengths[p] - 1) / lengths[p] : 0.0f);
   }
+  const Operand *gradients = pass.operands.of(pass.gradients.data(), pass.lines.count);
   for (int64_t d = 0; d < pass.dimensions; d += rows) {
     float products[rows][kTile];
-    multiply_block<lanes>(pass.from_cosines, d, pass.gradients.data()->pixel, kTile, products[0],
-                          kTile);
+    multiply_block<lanes>(pass.from_cosines, d, gradients, kTile, products[0], kTile);
     for (int64_t r = 0; r < std::min(rows, pass.dimensions - d); ++r)
       for (int64_t p = 0; p < kTile; ++p) {
         float &value = pass.tile[d + r].pixel[p];
@@ -111,8 +131,9 @@ BOTTOMUP_ALWAYS_INLINE void gradient_of_tile(RowPass &pass, const TileWeights &w
 }
 
 /// Terms and gradient of one row whose neighbours are in the ring.
-template <typename T, int lanes>
-BOTTOMUP_ALWAYS_INLINE void finish_row(RowPass &pass, int64_t y, double *sums, uint8_t *easy) {
+template <typename T, int lanes, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void finish_row(RowPass<Operand> &pass, int64_t y, double *sums,
+                                       uint8_t *easy) {
   const LossesProblem &problem = pass.problem;
   const int64_t width = problem.width, stride = pass.ring.stride;
   for (int64_t first = 0; first < width; first += kTile) {
@@ -132,8 +153,8 @@ BOTTOMUP_ALWAYS_INLINE void finish_row(RowPass &pass, int64_t y, double *sums, u
                                       pass.segment_gradients.data(), sums);
       for (int64_t i = 0; i < pass.to_segments.rows(); i += kBlockRows<lanes>) {
         float products[kBlockRows<lanes>][kTile];
-        multiply_block<lanes>(pass.to_segments, i, pass.segment_gradients.data()->pixel, kTile,
-                              products[0], kTile);
+        multiply_block<lanes, float>(pass.to_segments, i, pass.segment_gradients.data()->pixel,
+                                     kTile, products[0], kTile);
         for (int64_t r = 0; r < std::min(kBlockRows<lanes>, pass.to_segments.rows() - i); ++r)
           for (int64_t p = 0; p < kTile; ++p)
             pass.gradients[i + r].pixel[p] += products[r][p];
@@ -141,7 +162,7 @@ BOTTOMUP_ALWAYS_INLINE void finish_row(RowPass &pass, int64_t y, double *sums, u
     }
     load_tile<T>(problem.features, pass.image, y * width + first, count, pass.tile.data());
     float lengths[kTile], along[kTile] = {};
-    measure(pass.dimensions, pass.tile.data(), count, lengths);
+    lengths_of(pass.dimensions, pass.tile.data(), count, lengths);
     double deviation = 0;
     for (int64_t p = 0; p < kTile; ++p)
       deviation += weights.valid[p] * (lengths[p] - 1) * (lengths[p] - 1);
@@ -153,16 +174,16 @@ BOTTOMUP_ALWAYS_INLINE void finish_row(RowPass &pass, int64_t y, double *sums, u
         along[p] += cosines[j * stride + p] * pass.gradients[j].pixel[p];
     gradient_of_tile<lanes>(pass, weights, lengths, along);
     store_tile<T>(problem.gradient_layout, problem.gradient, pass.image, y * width + first, count,
-                  pass.tile.data());
+                  pass.tile.data(), pass.streams);
   }
 }
 
-template <typename T> struct Rows {
+template <typename T, typename Operand> struct Rows {
   template <int lanes>
   BOTTOMUP_ALWAYS_INLINE static bool run(const LossesProblem &problem, int64_t image,
                                          const ImageLines &lines, int64_t first_row, double *sums,
                                          uint8_t *easy) {
-    RowPass pass(problem, image, lines, kBlockRows<lanes>);
+    RowPass<Operand> pass(problem, image, lines, kBlockRows<lanes>);
     const int64_t end = std::min(first_row + kRowsPerTask, problem.height);
     // Rows above that the first row is compared with, one a scale, and the one below the last.
     if (pass.usable)
@@ -180,6 +201,7 @@ template <typename T> struct Rows {
     }
     while (finished < end)
       finish_row<T, lanes>(pass, finished++, sums, easy);
+    finish_streaming();
     return true;
   }
 };
@@ -188,7 +210,8 @@ template <typename T> struct Rows {
 
 bool losses_of_rows(const LossesProblem &problem, int64_t image, const ImageLines &lines,
                     int64_t first_row, Simd simd, double *sums, uint8_t *easy) {
-  return for_type<Rows>(problem.features.type, simd)(problem, image, lines, first_row, sums, easy);
+  return for_precision<Rows>(problem.features.type, simd, problem.fast)(problem, image, lines,
+                                                                        first_row, sums, easy);
 }
 
 } // namespace bottomup

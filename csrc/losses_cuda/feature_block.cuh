@@ -97,14 +97,16 @@ __device__ __forceinline__ void load_block(const FeatureMaps &maps, Access acces
         block[c][p] = channels[c];
     }
   } else {
+    const int channels = static_cast<int>(maps.dimensions) - channel;
 #pragma unroll
-    for (int c = 0; c < 4; ++c)
+    for (int p = 0; p < 4; ++p) {
+      const T *source = image + channel * maps.channel_stride + quad.pixel[p] * maps.pixel_stride;
 #pragma unroll
-      for (int p = 0; p < 4; ++p)
-        block[c][p] = quad.exists[p] && channel + c < maps.dimensions
-                          ? to_float(image[(channel + c) * maps.channel_stride +
-                                           quad.pixel[p] * maps.pixel_stride])
-                          : 0.0f;
+      for (int c = 0; c < 4; ++c) {
+        block[c][p] = quad.exists[p] && c < channels ? to_float(*source) : 0.0f;
+        source += maps.channel_stride;
+      }
+    }
   }
 }
 

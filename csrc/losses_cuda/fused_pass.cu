@@ -17,8 +17,8 @@ using ManyEntities = WarpShape<4, 16, 128>;
 // The first that fits the shared memory of a block. Of all that is moved, reading twice and writing
 // once is 1.5 times the least; neighbours add 8 / width to the left and right, where a sector holds
 // 8 pixels, and 2.5 / height above and below: 1.91 for 16 x 32, which needs 96 KB for 32 entities,
-// 2.06 for 8 x 32, and for many entities 2.31 for 8 x 16, which needs 106 KB for 128. Copies of the
-// matrices save each warp to read them from the cache, and 32 entities x 128 dimensions take 21 KB.
+// 2.06 for 8 x 32, and for many entities 2.31 for 8 x 16, which needs 106 KB for 128. A copy of the
+// matrix in use saves each warp reading it from the cache; 32 entities x 128 dimensions take 17 KB.
 constexpr Tile kTilesForFew[] = {{16, 32}, {8, 32}, {8, 16}, {8, 8}};
 constexpr Tile kTilesForMany[] = {{8, 16}, {8, 8}};
 
@@ -30,7 +30,7 @@ template <typename Shape> int64_t shared_bytes(const FusedPart &part) {
   const Tile &tile = part.tile;
   const int64_t sums = threads_of<Shape>(tile) / kWarp * tile_terms;
   const int64_t numbers = part.in_shared ? part.number_rows * tile.stations() : 0;
-  const int64_t copies = part.copies ? part.lines_floats + part.inverse_floats : 0;
+  const int64_t copies = part.copies ? part.copy_floats : 0;
   return sums * static_cast<int64_t>(sizeof(double)) + part.number_rows * tile.pixels() / 4 +
          (tile.stations() + 2 * tile.pixels() + numbers + copies) *
              static_cast<int64_t>(sizeof(float));
@@ -54,8 +54,9 @@ FusedPart fit(FusedPart part, const ImageLines &images, const Tile (&tiles)[coun
     if (shared_bytes<Shape>(part) <= most_bytes)
       break;
   }
-  part.lines_floats = images.dimensions * std::max(Shape::entities, part.number_rows);
-  part.inverse_floats = std::min(images.most_segments, part.most) * Shape::entities;
+  const int32_t inverse = std::min(images.most_segments, part.most) * Shape::entities;
+  const int32_t lines = images.dimensions * std::max(Shape::entities, part.number_rows);
+  part.copy_floats = std::max(inverse, lines);
   part.copies = true;
   part.copies = shared_bytes<Shape>(part) <= most_bytes;
   return part;
@@ -70,18 +71,13 @@ __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass
     return;
   const TileBlock<T, Shape, in_shared> block(pass, summary);
   block.find_positions();
-  if (pass.part.copies) {
-    block.copy_matrix(block.to_cosines(), pass.images.dimensions, Shape::entities,
-                      pass.images.stride, block.lines_copy);
-    if (summary.usable)
-      block.copy_matrix(block.to_segments(), summary.entities, Shape::entities, pass.images.stride,
-                        block.inverse_copy);
-  }
+  block.copy_matrix(block.to_cosines(), pass.images.dimensions, Shape::entities,
+                    pass.images.stride);
   __syncthreads();
   compare_with_lines(block);
   if (summary.usable) {
-    find_segments(block, block.own_pixels().stations());
     measure_neighbours(block);
+    find_segments(block);
     compare_in_segment_space(block);
   } else {
     block.add_term(tile_mse, 0);
@@ -96,7 +92,7 @@ __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass
     for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp)
       sum += block.partial[warp * tile_terms + threadIdx.x];
     const int64_t number = blockIdx.y * gridDim.x + blockIdx.x + pass.part.first_block;
-    pass.sums[(block.image * pass.image_blocks + number) * tile_terms + threadIdx.x] = sum;
+    pass.sums[(block.image() * pass.image_blocks + number) * tile_terms + threadIdx.x] = sum;
   }
 }
 

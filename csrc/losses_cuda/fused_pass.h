@@ -33,12 +33,11 @@ struct FusedPart {
   int32_t least, most;
   bool few, in_shared; // which kernel: for few entities; with a tile's numbers in shared memory
   Tile tile;
-  int32_t number_rows;    // of the numbers of a tile: one for each line
-  float *numbers;         // (blocks, 2, number_rows, stations), where they are not in shared memory
-  bool copies;            // whether shared memory has copies of the image's matrices:
-  int32_t lines_floats;   // of the lines, as columns, then as rows
-  int32_t inverse_floats; // of (M^T M)^-1
-  int64_t first_block;    // of the tiles' sums
+  int32_t number_rows; // of the numbers of a tile: one for each line
+  float *numbers;      // (blocks, 2, number_rows, stations), where they are not in shared memory
+  bool copies;         // whether shared memory has a copy of the matrix in use,
+  int32_t copy_floats; // so large
+  int64_t first_block; // of the tiles' sums
 };
 
 /// What the kernel knows, by value.

@@ -58,9 +58,7 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   using Type = T;
 
   __device__ TileBlock(const FusedPass &fused, const ImageSummary &image_summary)
-      : pass(fused), tile(fused.part.tile), summary(image_summary), image(blockIdx.z),
-        first_y(static_cast<int>(blockIdx.y) * tile.height),
-        first_x(static_cast<int>(blockIdx.x) * tile.width), stride(tile.stations()) {
+      : pass(fused), tile(fused.part.tile), summary(image_summary), stride(tile.stations()) {
     partial = shared_memory<double>();
     position = reinterpret_cast<int32_t *>(partial + blockDim.x / kWarp * tile_terms);
     length = reinterpret_cast<float *>(position + stride);
@@ -68,10 +66,8 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
     cosines = along + tile.pixels();
     segments = cosines;
     const int64_t size = static_cast<int64_t>(pass.part.number_rows) * stride;
-    lines_copy = in_shared ? cosines + size : cosines;
-    inverse_copy = lines_copy + (pass.part.copies ? pass.part.lines_floats : 0);
-    signs = reinterpret_cast<uint8_t *>(inverse_copy +
-                                        (pass.part.copies ? pass.part.inverse_floats : 0));
+    copy = in_shared ? cosines + size : cosines;
+    signs = reinterpret_cast<uint8_t *>(copy + (pass.part.copies ? pass.part.copy_floats : 0));
     if constexpr (!in_shared) {
       const int64_t block =
           (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -80,29 +76,35 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
     }
   }
 
+  __device__ int64_t image() const { return blockIdx.z; }
+  __device__ int first_y() const { return static_cast<int>(blockIdx.y) * tile.height; }
+  __device__ int first_x() const { return static_cast<int>(blockIdx.x) * tile.width; }
+
   // Found anew where they are used, which costs less than the registers to remember them.
   __device__ const T *source() const {
-    return static_cast<const T *>(pass.features.data) + image * pass.features.batch_stride;
+    return static_cast<const T *>(pass.features.data) + image() * pass.features.batch_stride;
   }
   __device__ const float *lines() const {
-    return pass.images.lines + image * pass.images.labels * pass.images.dimensions;
+    return pass.images.lines + image() * pass.images.labels * pass.images.dimensions;
   }
   __device__ const float *to_cosines() const {
-    return pass.images.to_cosines + image * pass.images.dimensions * pass.images.stride;
+    return pass.images.to_cosines + image() * pass.images.dimensions * pass.images.stride;
   }
   __device__ const float *to_segments() const {
-    return pass.images.to_segments + image * pass.images.most_segments * pass.images.stride;
+    return pass.images.to_segments + image() * pass.images.most_segments * pass.images.stride;
   }
 
   /// The columns of a matrix for this thread's rows of a product with the entities from `first` on.
-  __device__ Columns columns(const float *matrix, const float *copy, int first) const {
+  __device__ Columns columns(const float *matrix, int first) const {
     return pass.part.copies ? Columns{copy + first + 4 * Shape::group(), Shape::entities}
                             : Columns{matrix + first + 4 * Shape::group(), pass.images.stride};
   }
 
-  /// Copies the first columns of a matrix to shared memory, by the whole block.
-  __device__ void copy_matrix(const float *matrix, int rows, int columns, int stride,
-                              float *copy) const {
+  /// Copies the first columns of a matrix to shared memory if there is room, in place of the one
+  /// before, whose last use is not after a barrier. The next use must be after one.
+  __device__ void copy_matrix(const float *matrix, int rows, int columns, int stride) const {
+    if (!pass.part.copies)
+      return;
     for (int item = threadIdx.x; item < rows * columns / 4; item += static_cast<int>(blockDim.x)) {
       const int row = 4 * item / columns, column = 4 * item % columns;
       float four[4];
@@ -116,13 +118,13 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   /// Which line the pixel of every station belongs to.
   __device__ void find_positions() const {
     const int64_t pixels = static_cast<int64_t>(pass.height) * pass.width;
-    const int32_t *labels = pass.labels + image * pixels;
-    const int32_t *position_of_label = pass.images.position + image * pass.images.labels;
+    const int32_t *labels = pass.labels + image() * pixels;
+    const int32_t *position_of_label = pass.images.position + image() * pass.images.labels;
     for (int station = threadIdx.x; station < stride; station += static_cast<int>(blockDim.x)) {
       const int other = station - tile.pixels();
       const Place at =
           other < 0 ? Place{station / tile.width, station % tile.width} : tile.neighbour(other);
-      const int y = first_y + at.y, x = first_x + at.x;
+      const int y = first_y() + at.y, x = first_x() + at.x;
       int label = -1;
       if (y >= 0 && y < pass.height && x >= 0 && x < pass.width)
         label = labels[static_cast<int64_t>(y) * pass.width + x];
@@ -131,7 +133,7 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   }
 
   __device__ void take_pixel(PixelQuad &quad, int p, Place at) const {
-    const int y = first_y + at.y, x = first_x + at.x;
+    const int y = first_y() + at.y, x = first_x() + at.x;
     quad.exists[p] = y >= 0 && y < pass.height && x >= 0 && x < pass.width;
     quad.pixel[p] = y * pass.width + x;
   }
@@ -162,14 +164,14 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   __device__ float pull_of(int line) const {
     return line < 0 ? 0.0f
                     : -summary.attraction_gradient *
-                          pass.images.attraction_of[image * pass.images.labels + line];
+                          pass.images.attraction_of[image() * pass.images.labels + line];
   }
 
   /// The same with other lines.
   __device__ float push_of(int line) const {
     return line < 0 ? 0.0f
                     : summary.repulsion_gradient *
-                          pass.images.repulsion_of[image * pass.images.labels + line];
+                          pass.images.repulsion_of[image() * pass.images.labels + line];
   }
 
   /// The numbers of an entity; those of the last for one that there is not.
@@ -181,8 +183,7 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   const FusedPass &pass;
   const Tile tile;
   const ImageSummary &summary;
-  const int64_t image;
-  const int first_y, first_x, stride;
+  const int stride;
 
   // Shared by the block:
   double *partial;   // (warps, tile_terms): what a warp adds up
@@ -191,8 +192,8 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   float *along;      // (pixels): the derivative by a pixel's line, along that line
   float *cosines;    // (number_rows, stations), and derivatives by them
   float *segments;   // the same numbers; others if there are more than a product makes at a time
-  float *lines_copy, *inverse_copy; // of the matrices, if there is room
-  uint8_t *signs; // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
+  float *copy;       // of the matrix in use, if there is room
+  uint8_t *signs;    // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
 };
 
 /// sums[m][p] += row(m) of a matrix whose columns are given, times values[p].
@@ -221,7 +222,7 @@ __device__ __forceinline__ void multiply_features(const Block &block, const Pixe
   const int dimensions = static_cast<int>(pass.features.dimensions);
   const float *line =
       block.lines() + static_cast<int64_t>(block.summary.entities) * pass.images.dimensions;
-  Columns columns = block.columns(block.to_cosines(), block.lines_copy, first);
+  Columns columns = block.columns(block.to_cosines(), first);
   const auto *source = block.source();
   float ahead[4][4];
   load_block(pass.features, pass.access, source, quad, 0, ahead);
@@ -255,7 +256,7 @@ template <typename Block>
 __device__ __forceinline__ void multiply_numbers(const Block &block, int first,
                                                  const float *numbers, Stations at,
                                                  Rows<typename Block::Shape> &sums) {
-  Columns columns = block.columns(block.to_segments(), block.inverse_copy, first);
+  Columns columns = block.columns(block.to_segments(), first);
 #pragma unroll 2
   for (int j = 0; j < block.summary.entities; ++j) {
     float values[4];
@@ -290,6 +291,44 @@ __device__ __forceinline__ void store_rows(const Block &block, float *numbers, i
   }
 }
 
+/// work(index) for the neighbours of the tile that this warp takes, from `index` on, and of these
+/// for this thread the first of four that are as far apart as a warp takes quads.
+template <typename Block, typename Work>
+__device__ __forceinline__ void for_neighbours(const Block &block, const Work &work) {
+  constexpr int pixels = 4 * Block::Shape::quads;
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  for (int start = static_cast<int>(threadIdx.x) / kWarp * pixels; start < block.tile.neighbours();
+       start += warps * pixels)
+    work(start + Block::Shape::quad());
+}
+
+/// Cosines of the pixels around the tile.
+template <typename Block> __device__ __forceinline__ void measure_neighbours(const Block &block) {
+  using Shape = typename Block::Shape;
+  for_neighbours(block, [&](int index) {
+    PixelQuad quad;
+    quad.together = false;
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      block.take_pixel(quad, p, block.tile.neighbour(index + p * Shape::quads));
+      quad.exists[p] = quad.exists[p] && index + p * Shape::quads < block.tile.neighbours();
+    }
+    for (int first = 0; first < block.summary.entities; first += Shape::entities) {
+      Rows<Shape> sums = {};
+      float background[4] = {}, squares[4] = {};
+      multiply_features(block, quad, first, sums, background, squares);
+#pragma unroll
+      for (int p = 0; p < 4; ++p) {
+        const float inverse = 1 / fmaxf(sqrtf(squares[p]), kMinNorm);
+#pragma unroll
+        for (int m = 0; m < Shape::rows; ++m)
+          sums[m][p] *= inverse;
+      }
+      store_rows(block, block.cosines, first, {block.tile.pixels() + index, Shape::quads}, sums);
+    }
+  });
+}
+
 /// Segment-space coordinates (eq. 7) of stations of this warp, from their cosines.
 template <typename Block>
 __device__ __forceinline__ void find_segments(const Block &block, Stations at) {
@@ -303,37 +342,18 @@ __device__ __forceinline__ void find_segments(const Block &block, Stations at) {
   }
 }
 
-/// Coordinates of the pixels around the tile.
-template <typename Block> __device__ __forceinline__ void measure_neighbours(const Block &block) {
-  using Shape = typename Block::Shape;
-  constexpr int pixels = 4 * Shape::quads;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
-  for (int start = warp * pixels; start < block.tile.neighbours(); start += warps * pixels) {
-    PixelQuad quad;
-    quad.together = false;
-#pragma unroll
-    for (int p = 0; p < 4; ++p) {
-      const int index = start + Shape::quad() + p * Shape::quads;
-      block.take_pixel(quad, p, block.tile.neighbour(index));
-      quad.exists[p] = quad.exists[p] && index < block.tile.neighbours();
-    }
-    const Stations at{block.tile.pixels() + start + Shape::quad(), Shape::quads};
-    for (int first = 0; first < block.summary.entities; first += Shape::entities) {
-      Rows<Shape> sums = {};
-      float background[4] = {}, squares[4] = {};
-      multiply_features(block, quad, first, sums, background, squares);
-#pragma unroll
-      for (int p = 0; p < 4; ++p) {
-        const float inverse = 1 / fmaxf(sqrtf(squares[p]), kMinNorm);
-#pragma unroll
-        for (int m = 0; m < Shape::rows; ++m)
-          sums[m][p] *= inverse;
-      }
-      store_rows(block, block.cosines, first, at, sums);
-    }
-    find_segments(block, at);
+/// Those of all stations.
+template <typename Block> __device__ __forceinline__ void find_segments(const Block &block) {
+  if (block.pass.part.copies) {
+    __syncthreads();
+    block.copy_matrix(block.to_segments(), block.summary.entities, Block::Shape::entities,
+                      block.pass.images.stride);
+    __syncthreads();
   }
+  find_segments(block, block.own_pixels().stations());
+  for_neighbours(block, [&](int index) {
+    find_segments(block, {block.tile.pixels() + index, Block::Shape::quads});
+  });
 }
 
 } // namespace bottomup

@@ -71,8 +71,7 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
   differentiate_cosines(block, own);
   if (pass.part.copies) {
     __syncthreads();
-    block.copy_matrix(block.lines(), summary.lines, pass.images.dimensions, pass.images.dimensions,
-                      block.lines_copy);
+    block.copy_matrix(block.lines(), summary.lines, pass.images.dimensions, pass.images.dimensions);
     __syncthreads();
   }
   float inverse[4], radial[4];
@@ -87,7 +86,7 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
   }
 
   const T *source = block.source();
-  T *target = static_cast<T *>(pass.gradient) + block.image * pass.gradient_layout.batch_stride;
+  T *target = static_cast<T *>(pass.gradient) + block.image() * pass.gradient_layout.batch_stride;
   const int dimensions = static_cast<int>(pass.features.dimensions);
   for (int d = 4 * blocks * Shape::group(); d < dimensions; d += 4 * blocks * Shape::groups) {
     float features[blocks][4][4], sums[blocks][4][4] = {};
@@ -95,7 +94,7 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
     for (int b = 0; b < blocks; ++b)
       if (b == 0 || d + 4 * b < dimensions)
         load_block(pass.features, pass.access, source, quad, d + 4 * b, features[b]);
-    const float *lines = (pass.part.copies ? block.lines_copy : block.lines()) + d,
+    const float *lines = (pass.part.copies ? block.copy : block.lines()) + d,
                 *derivatives = block.cosines + own.first;
 #pragma unroll 2
     for (int j = 0; j < summary.lines; ++j) {

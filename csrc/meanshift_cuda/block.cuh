@@ -21,6 +21,13 @@ template <typename T> __device__ __forceinline__ T warp_sum(T value) {
   return value;
 }
 
+/// The place of the bit with the given number among those set.
+__device__ inline int place_of_bit(uint32_t word, int number) {
+  for (; number > 0; --number)
+    word &= word - 1;
+  return __ffs(static_cast<int>(word)) - 1;
+}
+
 /// What `block_scan` needs in shared memory, in numbers.
 inline constexpr int kScanShared = kWarp;
 

@@ -20,13 +20,6 @@ struct SampleShared {
   int scan[kScanShared];
 };
 
-/// The place of the bit with the given number among those set.
-__device__ inline int place_of_bit(uint32_t word, int number) {
-  for (; number > 0; --number)
-    word &= word - 1;
-  return __ffs(static_cast<int>(word)) - 1;
-}
-
 /// A pixel from each of equal strata of the uncovered ones of an image; all if they are few.
 static __global__ void __launch_bounds__(kWideThreads) sample_kernel(SampleTask task) {
   SampleShared &shared = *shared_memory<SampleShared>();

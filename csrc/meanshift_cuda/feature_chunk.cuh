@@ -17,6 +17,7 @@ inline constexpr int kChunkPixels = 64;
 // 16 channels meets a bank twice.
 inline constexpr int kChunkStride = kTileChannels + 4;
 inline constexpr int kThreadsOfPixel = kThreads / kChunkPixels;
+inline constexpr float kShortestFeature = 1e-6f; // shorter ones are divided by it
 
 /// Along what 16 bytes can be read at a time.
 enum class Layout { pixels, channels, neither };
@@ -24,7 +25,9 @@ enum class Layout { pixels, channels, neither };
 inline Layout layout_of(const FeatureMaps &features, int64_t bytes_of_number) {
   const auto aligned = [](int64_t bytes) { return bytes % 16 == 0; };
   const auto address = static_cast<int64_t>(reinterpret_cast<intptr_t>(features.data));
-  if (!aligned(address) || !aligned(features.batch_stride * bytes_of_number))
+  const bool images_aligned =
+      features.batch <= 1 || aligned(features.batch_stride * bytes_of_number);
+  if (!aligned(address) || !images_aligned)
     return Layout::neither;
   if (features.pixel_stride == 1 && aligned(features.channel_stride * bytes_of_number))
     return Layout::pixels;
@@ -113,14 +116,16 @@ public:
   __device__ float2 scales() const {
     const float squares = sum(squares_), small_squares = sum(small_squares_);
     if (squares < kInfinity)
-      return make_float2(1.0f, 1.0f / fmaxf(sqrtf(squares), 1e-6f));
+      return make_float2(1.0f, 1.0f / fmaxf(sqrtf(squares), kShortestFeature));
     // The square of a number far from the end of float32's range, or NaN.
     const float inverse = 1.0f / sqrtf(small_squares);
     return make_float2(kSmall, small_squares < kInfinity ? inverse : kInfinity);
   }
 
-  /// Whether the line is long enough to lie in a window: features far below 1e-6 give short ones.
-  __device__ bool is_line() const { return !(sum(squares_) < 0.25e-12f); }
+  /// Whether the line may be long enough to lie in a window: very short features give short ones.
+  __device__ bool is_line() const {
+    return !(sum(squares_) < kShortestFeature * kShortestFeature / 4);
+  }
 
   static constexpr float kInfinity = __builtin_huge_valf();
 

@@ -35,14 +35,14 @@ static __global__ void __launch_bounds__(kThreads) overlaps_kernel(MergeTask tas
     return;
   const float *lines = table.lines.values + image * table.rows * task.padded;
   for (int64_t word = 0; word < task.words; ++word) {
+    const bool exists = support_of(task, image, word * kWarp + lane()) > 0;
     uint32_t bits = 0;
-    for (int bit = 0; bit < kWarp; ++bit) {
-      const int64_t other = word * kWarp + bit;
-      if (support_of(task, image, other) == 0)
-        continue;
+    for (uint32_t left = __ballot_sync(kAllLanes, exists); left != 0; left &= left - 1) {
+      const int bit = place_of_bit(left, 0);
+      const float *other = lines + (word * kWarp + bit) * task.padded;
       float product = 0;
       for (int64_t c = lane(); c < task.padded; c += kWarp)
-        product += lines[row * task.padded + c] * lines[other * task.padded + c];
+        product += lines[row * task.padded + c] * other[c];
       bits |= static_cast<uint32_t>(fabsf(warp_sum(product)) >= task.window) << bit;
     }
     if (lane() == 0)

@@ -12,8 +12,8 @@ struct MoveShared {
   float sums[kThreads / kWarp][kMoveChannels];
 };
 
-/// The step of one line. With 8 warps that add up every eighth row each, 8 rows and more are on
-/// their way from memory at a time.
+/// The step of one line. Each of 8 warps adds up every eighth row, so that many rows are on their
+/// way from memory at a time.
 template <typename Packed>
 __global__ void __launch_bounds__(kThreads)
     move_lines_kernel(WindowPass<Packed> task, PassTiling tiling, int blocks, double tolerance,
@@ -37,15 +37,13 @@ __global__ void __launch_bounds__(kThreads)
   const int number = block_scan(before, shared.scan).total;
   const int active = scan_active(resting, task.num_lines, shared.scan).total;
   const int line_tile = number / tiling.lines, row = number % tiling.lines;
-  const int parts_each = task.fixed_parts > 0
-                             ? task.fixed_parts
-                             : blocks / ((active + tiling.lines - 1) / tiling.lines);
+  const int first_block = line_tile * blocks_of_line_tile(blocks, task.fixed_parts, active, tiling);
   const Share share =
-      share_of(line_tile * parts_each, blocks, task.fixed_parts, active, tiling, task.pixel_rows);
+      share_of(first_block, blocks, task.fixed_parts, active, tiling, task.pixel_rows);
   const int groups = tiling.groups(min(tiling.lines, active - line_tile * tiling.lines));
   const int warp_row =
       row / tiling.warp_lines * groups * tiling.warp_lines + row % tiling.warp_lines;
-  const float *sums = task.sums + (image * blocks + share.first_block) * tiling.lines * task.padded;
+  const float *sums = task.sums + (image * blocks + first_block) * tiling.lines * task.padded;
 
   for (int channel = 0; channel < task.padded; channel += kMoveChannels) {
     const int own = channel + lane() * 4;

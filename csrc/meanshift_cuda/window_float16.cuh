@@ -12,8 +12,10 @@ template <int dimensions> struct Float16Pass {
   // would not fit the registers.
   static constexpr int row_tiles = dimensions <= 128 ? 2 : 1;
   static constexpr int warp_lines = 16 * row_tiles;
-  // 8 warps at 255 registers fill a multiprocessor; 256 lines read all pixels once.
+  // So 256 lines read all pixels once.
   static constexpr int lines = kThreads / kWarp * warp_lines;
+  // 8 warps at 255 registers fill a multiprocessor. Short lines need half of them.
+  static constexpr int resident = dimensions <= 32 ? 2 : 1;
   // Two tiles of pixels fit the 99 KiB of compute capability 8.6.
   static constexpr int pixels = dimensions <= 128 ? 128 : 64;
   static constexpr int stride = dimensions + kFragmentPadding;
@@ -24,7 +26,9 @@ template <int dimensions> struct Float16Pass {
     int scan[kScanShared];
   };
 
-  BOTTOMUP_HOST_DEVICE static constexpr PassTiling tiling() { return {lines, warp_lines, pixels}; }
+  BOTTOMUP_HOST_DEVICE static constexpr PassTiling tiling() {
+    return {lines, warp_lines, pixels, resident};
+  }
 };
 
 /// Starts copying a tile of packed pixels.
@@ -88,12 +92,19 @@ public:
       measure(cosines, first);
     } else {
       uint32_t weights[Sizes::row_tiles][4];
+      uint32_t any = 0;
 #pragma unroll
       for (int i = 0; i < Sizes::row_tiles; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j)
           weights[i][j] = pack_float16(inside(cosines[i][j / 2][j % 2 * 2]),
                                        inside(cosines[i][j / 2][j % 2 * 2 + 1]));
+      // Neighbouring pixels lie in few windows, so that most warps have nothing to add.
+#pragma unroll
+      for (int i = 0; i < Sizes::row_tiles; ++i)
+        any |= weights[i][0] | weights[i][1] | weights[i][2] | weights[i][3];
+      if (!__any_sync(kAllLanes, any != 0))
+        return;
 #pragma unroll
       for (int k = 0; k < dimensions / 16; ++k) {
         uint32_t right[4];
@@ -175,7 +186,8 @@ private:
 };
 
 template <Pass pass, int dimensions>
-__global__ void __launch_bounds__(kThreads, 1) window_float16_kernel(WindowPass<Float16> task) {
+__global__ void __launch_bounds__(kThreads, Float16Pass<dimensions>::resident)
+    window_float16_kernel(WindowPass<Float16> task) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   using Sizes = Float16Pass<dimensions>;
   auto &shared = *shared_memory<typename Sizes::Shared>();
@@ -184,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, 1) window_float16_kernel(WindowPass<
   if (work.lines == 0)
     return;
   const int groups = Sizes::tiling().groups(work.lines);
-  const int first_row = warp() / groups * Sizes::warp_lines;
+  const int first_row = warp() / groups * Sizes::warp_lines, first_step = warp() % groups;
   const int count = min(Sizes::warp_lines, work.lines - first_row);
   const int *list = shared.list + first_row;
   Float16Windows<pass, dimensions> windows(task, image, list, count);
@@ -203,7 +215,7 @@ __global__ void __launch_bounds__(kThreads, 1) window_float16_kernel(WindowPass<
     wait_for_copies<1>();
     __syncthreads();
     if (count > 0)
-      for (int step = warp() % groups; step < Sizes::pixels / 16; step += groups)
+      for (int step = first_step; step < Sizes::pixels / 16; step += groups)
         windows.look(current + step * 16 * Sizes::stride, tile * Sizes::pixels + step * 16);
     __syncthreads();
   }

@@ -10,6 +10,7 @@ template <int width> struct Float32Pass {
   // 60 KiB at 128 channels, of the 64 KiB of compute capability 7.5.
   static constexpr int lines = 64;
   static constexpr int pixels = 32;
+  static constexpr int resident = 2; // 3 on some, but 1 on compute capability 8.6
   // A thread computes 4 lines x 2 pixels of the table, and 4 lines x `channels` of the sums.
   static constexpr int side = 16;
   static constexpr int channels = width / side;
@@ -23,7 +24,9 @@ template <int width> struct Float32Pass {
     int scan[kScanShared];
   };
 
-  BOTTOMUP_HOST_DEVICE static constexpr PassTiling tiling() { return {lines, lines, pixels}; }
+  BOTTOMUP_HOST_DEVICE static constexpr PassTiling tiling() {
+    return {lines, lines, pixels, resident};
+  }
 };
 
 template <Pass pass, int width> class Float32Windows {
@@ -204,7 +207,8 @@ private:
 
 /// Of lines longer than `width`, each block in z sums some channels, and computes the table anew.
 template <Pass pass, int width>
-__global__ void __launch_bounds__(kThreads, 2) window_float32_kernel(WindowPass<float> task) {
+__global__ void __launch_bounds__(kThreads, Float32Pass<width>::resident)
+    window_float32_kernel(WindowPass<float> task) {
   using Sizes = Float32Pass<width>;
   auto &shared = *shared_memory<typename Sizes::Shared>();
   const int64_t image = blockIdx.y;

@@ -32,6 +32,7 @@ struct PassTiling {
   int lines;      // of a tile
   int warp_lines; // that one warp holds
   int pixels;     // of a tile
+  int resident;   // blocks that a multiprocessor holds
 
   /// Where a tile has few lines, this many groups of warps hold them all and share the pixels.
   BOTTOMUP_HOST_DEVICE int groups(int used_lines) const {
@@ -47,23 +48,25 @@ struct PassTiling {
 struct Share {
   int line_tile;
   int parts;       // of the pixels, that are not empty
-  int first_block; // of the line tile
   int first, last; // pixel tiles; none if this block has nothing to do
 };
 
-/// The blocks of an image share out the work for `active` lines, at least one. With `fixed_parts` a
-/// tile gets so many blocks however many lines there are.
+/// Blocks that share a line tile. With `fixed_parts` they are so many however many lines there are.
+BOTTOMUP_HOST_DEVICE inline int blocks_of_line_tile(int blocks, int fixed_parts, int active,
+                                                    const PassTiling &tiling) {
+  return fixed_parts > 0 ? fixed_parts : blocks / ((active + tiling.lines - 1) / tiling.lines);
+}
+
+/// The blocks of an image share out the work for `active` lines, at least one.
 BOTTOMUP_HOST_DEVICE inline Share share_of(int block, int blocks, int fixed_parts, int active,
                                            const PassTiling &tiling, int64_t rows) {
-  const int line_tiles = (active + tiling.lines - 1) / tiling.lines;
-  const int parts = fixed_parts > 0 ? fixed_parts : blocks / line_tiles;
+  const int parts = blocks_of_line_tile(blocks, fixed_parts, active, tiling);
   const int pixel_tiles = static_cast<int>(rows / tiling.pixels);
   const int size = (pixel_tiles + parts - 1) / parts;
   const int line_tile = block / parts, first = block % parts * size;
-  const bool idle = line_tile >= line_tiles || first >= pixel_tiles;
+  const bool idle = line_tile * tiling.lines >= active || first >= pixel_tiles;
   const int last = first + size < pixel_tiles ? first + size : pixel_tiles;
-  return {line_tile, (pixel_tiles + size - 1) / size, line_tile * parts, first,
-          idle ? first : last};
+  return {line_tile, (pixel_tiles + size - 1) / size, first, idle ? first : last};
 }
 
 /// Lines of all images, the rows of tables.
@@ -93,10 +96,11 @@ template <typename Packed> PassTiling tiling_of(int64_t padded);
 
 /// Blocks that share an image: as many as the device runs at a time, but one for each line tile.
 template <typename Packed> int blocks_of(int64_t padded, int64_t num_lines, int fixed_parts) {
-  const int64_t tiles = tiles_of(num_lines, tiling_of<Packed>(padded).lines);
-  const int processors = std::max(1, device_attribute(cudaDevAttrMultiProcessorCount));
-  return static_cast<int>(fixed_parts > 0 ? tiles * fixed_parts
-                                          : std::max<int64_t>(tiles, processors));
+  const PassTiling tiling = tiling_of<Packed>(padded);
+  const int64_t tiles = tiles_of(num_lines, tiling.lines);
+  const int64_t held =
+      std::max(1, device_attribute(cudaDevAttrMultiProcessorCount)) * tiling.resident;
+  return static_cast<int>(fixed_parts > 0 ? tiles * fixed_parts : std::max(tiles, held));
 }
 
 /// Numbers of `sums` that `blocks_of` blocks need for an image.

@@ -3,13 +3,14 @@
 
 STABLE_TORCH_LIBRARY(bottomup_fast, library) {
   library.def("assign(Tensor features, Tensor modes, Tensor num_modes) -> (Tensor, Tensor)");
-  library.def("target_lines(Tensor features, Tensor labels, int num_entities) -> Tensor");
+  library.def(
+      "target_lines(Tensor features, Tensor labels, int num_entities, bool fast) -> Tensor");
   library.def(
       "contrast_samples(Tensor labels, Tensor easy, Tensor lines, Tensor seeds, int queries, "
       "int negatives) -> (Tensor, Tensor)");
   library.def("losses(Tensor features, Tensor labels, Tensor lines, Tensor weights, Tensor seeds, "
-              "int normaliser, int queries, int negatives, bool with_gradient) -> (Tensor, Tensor, "
-              "Tensor)");
+              "int normaliser, int queries, int negatives, bool fast, bool with_gradient) -> "
+              "(Tensor, Tensor, Tensor)");
   library.def("mean_shift(Tensor points, Tensor seeds, float bandwidth_deg, float tolerance, "
               "int max_steps) -> (Tensor, Tensor)");
   library.def("cluster(Tensor features, Tensor? mask, float bandwidth_deg, int min_support, "

@@ -22,7 +22,7 @@ Tensor contiguous_labels(const Tensor &labels, const Tensor &features, const cha
   return torch::stable::contiguous(labels);
 }
 
-Tensor target_lines(Tensor features, Tensor labels, int64_t num_entities) {
+Tensor target_lines(Tensor features, Tensor labels, int64_t num_entities, bool fast) {
   constexpr const char *op = "target_lines";
   const FeatureMaps maps = feature_maps(features, op);
   labels = contiguous_labels(labels, features, op);
@@ -31,7 +31,7 @@ Tensor target_lines(Tensor features, Tensor labels, int64_t num_entities) {
       features, {maps.batch, num_entities + 1, maps.dimensions}, ScalarType::Float);
   run<TargetLinesProblem>(
       BOTTOMUP_KERNELS(target_lines),
-      {maps, labels.const_data_ptr<int32_t>(), num_entities, lines.mutable_data_ptr<float>()},
+      {maps, labels.const_data_ptr<int32_t>(), num_entities, lines.mutable_data_ptr<float>(), fast},
       features, op);
   return lines;
 }
@@ -85,7 +85,8 @@ std::tuple<Tensor, Tensor> contrast_samples(Tensor labels, Tensor easy, Tensor l
 
 std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor lines,
                                           Tensor weights, Tensor seeds, int64_t normaliser,
-                                          int64_t queries, int64_t negatives, bool with_gradient) {
+                                          int64_t queries, int64_t negatives, bool fast,
+                                          bool with_gradient) {
   constexpr const char *op = "losses";
   LossesProblem problem{};
   problem.features = feature_maps(features, op);
@@ -117,6 +118,7 @@ std::tuple<Tensor, Tensor, Tensor> losses(Tensor features, Tensor labels, Tensor
   problem.seeds = seeds.const_data_ptr<int64_t>();
   problem.queries = queries;
   problem.negatives = negatives;
+  problem.fast = fast;
   problem.terms = terms.mutable_data_ptr<float>();
   problem.total = total.mutable_data_ptr<float>();
   if (with_gradient) {

@@ -28,7 +28,7 @@ class TestPrecision:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_is_computed_in_float32(self, make_case: Case, dtype: torch.dtype) -> None:
         features, labels = make_case(0, 2, dtype=dtype)
-        loss = BottomUpLoss()
+        loss = BottomUpLoss(precision="highest")
         same_bits(loss(features, labels), loss(features.float(), labels))
         half, full = gradient(loss, features, labels), gradient(loss, features.float(), labels)
         assert half.dtype == dtype
