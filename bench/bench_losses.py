@@ -59,26 +59,32 @@ def step(loss: Callable[..., object]) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def implementations(contrast: float) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    def make(backend: str) -> BottomUpLoss:
-        return BottomUpLoss(contrast_weight=contrast, max_entities=ENTITIES, backend=backend)  # type: ignore[arg-type]
+    def make(backend: str, precision: str = "highest") -> BottomUpLoss:
+        return BottomUpLoss(
+            contrast_weight=contrast,
+            max_entities=ENTITIES,
+            precision=precision,  # type: ignore[arg-type]
+            backend=backend,  # type: ignore[arg-type]
+        )
 
     torch.compiler.reset()
     return {
         "copy": lambda features, labels: features.clone(),
         "fused": step(make("auto")),
+        "fused, fast": step(make("auto", "fast")),
         "torch": step(make("reference")),
         "torch.compile": step(torch.compile(make("reference"))),
     }
 
 
-@pytest.mark.parametrize("name", ["copy", "fused", "torch", "torch.compile"])
+@pytest.mark.parametrize("name", ["copy", "fused", "fused, fast", "torch", "torch.compile"])
 def test_without_contrast(
     benchmark: BenchmarkFixture, pool: tuple[list[Tensor], Tensor], name: str
 ) -> None:
     measure(benchmark, pool, name, 0.0)
 
 
-@pytest.mark.parametrize("name", ["fused", "torch"])
+@pytest.mark.parametrize("name", ["fused", "fused, fast", "torch"])
 def test_with_contrast(
     benchmark: BenchmarkFixture, pool: tuple[list[Tensor], Tensor], name: str
 ) -> None:
@@ -96,8 +102,9 @@ def measure(
         expected = step(BottomUpLoss(contrast_weight=contrast, max_entities=ENTITIES))(
             noisy[0], labels
         )
-        # Signs of differences that are nearly zero may differ between float32 computations.
-        assert (gradient - expected).norm() <= 1e-3 * expected.norm()
+        # Signs of differences that are nearly zero may differ between computations.
+        tolerance = 0.05 if name.endswith("fast") else 1e-3
+        assert (gradient - expected).norm() <= tolerance * expected.norm()
     buffers = cycle(noisy[1:])
     slow = name.startswith("torch")
     benchmark.pedantic(

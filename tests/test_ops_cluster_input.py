@@ -159,6 +159,20 @@ def test_compiles_with_dynamic_shapes() -> None:
         assert same(compiled(features), ops.cluster(features))
 
 
+class Clustering(torch.nn.Module):
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return cluster(features, 30.0, mask, precision="fast")
+
+
+def test_exports() -> None:
+    height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
+    shapes = ({2: height, 3: width}, {1: height, 2: width})
+    program = torch.export.export(Clustering(), (FEATURES, MASK), dynamic_shapes=shapes)
+    for size in (9, 7):
+        case = FEATURES[:, :, :size, : size + 3], MASK[:, :size, : size + 3]
+        assert torch.equal(program.module()(*case), Clustering()(*case))
+
+
 def test_meta_tensors_and_autocast() -> None:
     found = ops.cluster(FEATURES.to("meta"), max_modes=7)
     assert found.labels.shape == found.score.shape == (2, 9, 15)

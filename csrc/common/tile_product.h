@@ -36,34 +36,38 @@ public:
   const Operand *block(int64_t row) const { return values_.data() + row * operands_; }
   int64_t rows() const { return rows_; }
   int64_t operands() const { return operands_; }
+  int64_t block_rows() const { return block_; }
 
 private:
   int64_t rows_ = 0, operands_ = 0, block_ = 1;
   std::vector<Operand> values_;
 };
 
-/// output[r][p] = sum over k of weights[k][r] * input[k][p] for r < rows, weights having kBlockRows
-/// columns.
-template <int lanes, int rows, typename Operand>
-BOTTOMUP_ALWAYS_INLINE void multiply_rows(const Operand *weights, int64_t operands,
-                                          const Operand *input, int64_t input_stride, int64_t used,
-                                          float *output, int64_t output_stride) {
-  for (int64_t first = 0; first < kTile; first += 2 * lanes) {
-    Vector<lanes> sums[rows][2] = {};
+/// output[r][p] = sum over k of matrix[row + r][k] * input[k][p] for the first `rows` rows of the
+/// block that starts at `row`, some vectors of pixels at a time.
+template <int lanes, int rows, int vectors = 2, typename Operand>
+BOTTOMUP_ALWAYS_INLINE void multiply_rows(const PackedMatrix<Operand> &matrix, int64_t row,
+                                          const Operand *input, int64_t input_stride, float *output,
+                                          int64_t output_stride) {
+  const Operand *weights = matrix.block(row);
+  const int64_t operands = matrix.operands(), block = matrix.block_rows();
+  const int64_t used = std::min<int64_t>(rows, matrix.rows() - row);
+  for (int64_t first = 0; first < kTile; first += vectors * lanes) {
+    Vector<lanes> sums[rows][vectors] = {};
     for (int64_t k = 0; k < operands; ++k) {
-      const Operand *source = input + k * input_stride + first;
-      const auto left = load<lanes>(source), right = load<lanes>(source + lanes);
+      decltype(load<lanes>(input)) pixels[vectors];
       BOTTOMUP_UNROLL
-      for (int64_t r = 0; r < rows; ++r) {
-        const Operand weight = weights[k * kBlockRows<lanes> + r];
-        sums[r][0] = multiply_add<lanes>(sums[r][0], weight, left);
-        sums[r][1] = multiply_add<lanes>(sums[r][1], weight, right);
-      }
+      for (int v = 0; v < vectors; ++v)
+        pixels[v] = load<lanes>(input + k * input_stride + first + v * lanes);
+      BOTTOMUP_UNROLL
+      for (int r = 0; r < rows; ++r)
+        BOTTOMUP_UNROLL
+      for (int v = 0; v < vectors; ++v)
+        sums[r][v] = multiply_add<lanes>(sums[r][v], weights[k * block + r], pixels[v]);
     }
-    for (int64_t r = 0; r < std::min<int64_t>(rows, used); ++r) {
-      store<lanes>(output + r * output_stride + first, sums[r][0]);
-      store<lanes>(output + r * output_stride + first + lanes, sums[r][1]);
-    }
+    for (int64_t r = 0; r < used; ++r)
+      for (int v = 0; v < vectors; ++v)
+        store<lanes>(output + r * output_stride + first + v * lanes, sums[r][v]);
   }
 }
 
@@ -75,17 +79,13 @@ BOTTOMUP_ALWAYS_INLINE void multiply_block(const PackedMatrix<Operand> &matrix, 
                                            float *output, int64_t output_stride) {
   constexpr int rows = kBlockRows<lanes>;
   const int64_t used = matrix.rows() - row;
-  const Operand *weights = matrix.block(row);
-  const int64_t operands = matrix.operands();
   // Rows beyond the matrix would cost as much as others.
   if (used > rows * 2 / 3)
-    multiply_rows<lanes, rows>(weights, operands, input, input_stride, used, output, output_stride);
+    multiply_rows<lanes, rows>(matrix, row, input, input_stride, output, output_stride);
   else if (used > rows / 3)
-    multiply_rows<lanes, rows * 2 / 3>(weights, operands, input, input_stride, used, output,
-                                       output_stride);
+    multiply_rows<lanes, rows * 2 / 3>(matrix, row, input, input_stride, output, output_stride);
   else
-    multiply_rows<lanes, rows / 3>(weights, operands, input, input_stride, used, output,
-                                   output_stride);
+    multiply_rows<lanes, rows / 3>(matrix, row, input, input_stride, output, output_stride);
 }
 
 /// All rows of the product.

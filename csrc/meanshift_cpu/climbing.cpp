@@ -10,14 +10,15 @@ namespace {
 /// `lane_sums` has room for the sums of every lane; without it only the weight is measured.
 struct StepBlock {
   template <int lanes>
-  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const float *block, float window,
-                                         float *lane_sums, float *sums, double *support) {
-    const int64_t dimensions = points.dimensions();
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedMatrix<> &lines,
+                                         int64_t line, float window, float *lane_sums, float *sums,
+                                         double *support) {
+    const int64_t dimensions = points.dimensions(), count = std::min(kModes, lines.rows() - line);
     for (int64_t i = 0; i < points.tiles(); ++i) {
       float products[kModes][kTile];
-      multiply<lanes>(dimensions, points.tile(i), block, products);
+      multiply<lanes>(lines, line, points.tile(i), products);
       const float *weights = points.weights(i);
-      for (int64_t j = 0; j < kModes; ++j) {
+      for (int64_t j = 0; j < count; ++j) {
         float inside[lanes] = {};
         for (int64_t first = 0; first < kTile; first += lanes)
           for (int64_t l = 0; l < lanes; ++l) {
@@ -36,7 +37,7 @@ struct StepBlock {
       }
     }
     if (lane_sums)
-      for (int64_t j = 0; j < kModes; ++j)
+      for (int64_t j = 0; j < count; ++j)
         add_lanes<lanes>(dimensions, lane_sums + j * dimensions * lanes, sums + j * dimensions);
   }
 };
@@ -44,15 +45,15 @@ struct StepBlock {
 /// The nearest line of each point and |cos| to it, for the tiles [begin, end).
 struct Nearest {
   template <int lanes>
-  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedLines &lines,
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedMatrix<> &lines,
                                          int64_t begin, int64_t end, int32_t *index, float *score) {
     for (int64_t i = begin; i < end; ++i) {
       int32_t nearest[kTile] = {};
       float largest[kTile] = {};
-      for (int64_t first = 0; first < lines.count(); first += kModes) {
+      for (int64_t first = 0; first < lines.rows(); first += kModes) {
         float products[kModes][kTile];
-        multiply<lanes>(points.dimensions(), points.tile(i), lines.block(first), products);
-        for (int64_t j = 0; j < kModes; ++j)
+        multiply<lanes>(lines, first, points.tile(i), products);
+        for (int64_t j = 0; j < std::min(kModes, lines.rows() - first); ++j)
           for (int64_t p = 0; p < kTile; ++p) {
             const float product = std::abs(products[j][p]);
             nearest[p] = product > largest[p] ? static_cast<int32_t>(first + j) : nearest[p];
@@ -70,14 +71,14 @@ struct Nearest {
 /// table[i][p] = |m_i . x_p|.
 struct Table {
   template <int lanes>
-  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedLines &lines,
+  static BOTTOMUP_ALWAYS_INLINE void run(const PointSet &points, const PackedMatrix<> &lines,
                                          float *table) {
-    for (int64_t line = 0; line < lines.count(); line += kModes)
+    for (int64_t line = 0; line < lines.rows(); line += kModes)
       for (int64_t i = 0; i < points.tiles(); ++i) {
         float products[kModes][kTile];
-        multiply<lanes>(points.dimensions(), points.tile(i), lines.block(line), products);
+        multiply<lanes>(lines, line, points.tile(i), products);
         const int64_t count = std::min(kTile, points.count() - i * kTile);
-        for (int64_t j = 0; j < std::min(kModes, lines.count() - line); ++j)
+        for (int64_t j = 0; j < std::min(kModes, lines.rows() - line); ++j)
           for (int64_t p = 0; p < count; ++p)
             table[(line + j) * points.count() + i * kTile + p] = std::abs(products[j][p]);
       }
@@ -95,7 +96,7 @@ std::vector<double> Climb::step(Lines &lines, const std::vector<int32_t> &chosen
   Lines moving(dimensions);
   for (const int32_t i : chosen)
     moving.append(lines.row(i));
-  const PackedLines packed(moving);
+  const PackedMatrix<> packed = pack(moving);
   std::vector<double> moved(count);
   parallel_for_(ceil_div(count, kModes), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> lane_sums(kModes * dimensions * kLargestLanes);
@@ -105,7 +106,7 @@ std::vector<double> Climb::step(Lines &lines, const std::vector<int32_t> &chosen
       std::ranges::fill(sums, 0.0f);
       double support[kModes] = {};
       const int64_t first = block * kModes;
-      step_block(points_, packed.block(first), window_, lane_sums.data(), sums.data(), support);
+      step_block(points_, packed, first, window_, lane_sums.data(), sums.data(), support);
       for (int64_t j = 0; j < std::min(kModes, count - first); ++j)
         moved[first + j] =
             move_line(lines.row(chosen[first + j]), sums.data() + j * dimensions, dimensions);
@@ -116,11 +117,11 @@ std::vector<double> Climb::step(Lines &lines, const std::vector<int32_t> &chosen
 
 std::vector<double> Climb::support(const Lines &lines) const {
   const auto step_block = for_simd<StepBlock>(simd_);
-  const PackedLines packed(lines);
+  const PackedMatrix<> packed = pack(lines);
   std::vector<double> support(ceil_div(lines.count(), kModes) * kModes);
   parallel_for_(ceil_div(lines.count(), kModes), 1, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin * kModes; first < end * kModes; first += kModes)
-      step_block(points_, packed.block(first), window_, nullptr, nullptr, support.data() + first);
+      step_block(points_, packed, first, window_, nullptr, nullptr, support.data() + first);
   });
   support.resize(lines.count());
   return support;
@@ -128,7 +129,7 @@ std::vector<double> Climb::support(const Lines &lines) const {
 
 void Climb::assign(const Lines &lines, int32_t *index, float *score) const {
   const auto find = for_simd<Nearest>(simd_);
-  const PackedLines packed(lines);
+  const PackedMatrix<> packed = pack(lines);
   parallel_for_(points_.tiles(), 8, [&](int64_t begin, int64_t end) {
     find(points_, packed, begin, end, index, score);
   });
@@ -145,7 +146,7 @@ std::vector<float> similarities(const Lines &lines, Simd simd) {
   PointSet points(lines.dimensions);
   points.add(as_features(lines), 0, range(lines.count()), 1, simd);
   std::vector<float> table(lines.count() * lines.count());
-  for_simd<Table>(simd)(points, PackedLines(lines), table.data());
+  for_simd<Table>(simd)(points, pack(lines), table.data());
   return table;
 }
 

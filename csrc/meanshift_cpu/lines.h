@@ -76,25 +76,13 @@ template <typename Sum> double move_line(float *line, const Sum *sum, int64_t di
   return std::sqrt(moved);
 }
 
-/// Lines in blocks of kModes, (blocks, D, kModes), as `multiply` takes them; missing ones are zero.
-class PackedLines {
-public:
-  explicit PackedLines(const Lines &lines)
-      : count_(lines.count()), dimensions_(lines.dimensions),
-        values_(ceil_div(count_, kModes) * dimensions_ * kModes) {
-    for (int64_t i = 0; i < count_; ++i)
-      for (int64_t d = 0; d < dimensions_; ++d)
-        values_[(i / kModes * dimensions_ + d) * kModes + i % kModes] = lines.row(i)[d];
-  }
-
-  int64_t count() const { return count_; }
-  const float *block(int64_t first) const {
-    return values_.data() + first / kModes * dimensions_ * kModes;
-  }
-
-private:
-  int64_t count_, dimensions_;
-  std::vector<float> values_;
-};
+/// Lines in blocks of kModes, as `multiply` takes them.
+inline PackedMatrix<> pack(const Lines &lines) {
+  PackedMatrix<> packed(lines.count(), lines.dimensions, kModes);
+  for (int64_t i = 0; i < lines.count(); ++i)
+    for (int64_t d = 0; d < lines.dimensions; ++d)
+      packed.set(i, d, lines.row(i)[d]);
+  return packed;
+}
 
 } // namespace bottomup

@@ -1,31 +1,19 @@
 // Products of lines and tiles of pixels, the inner loop of everything here.
 #pragma once
 
-#include "common/feature_tile.h"
+#include "common/tile_product.h"
 
 namespace bottomup {
 
-/// Lines multiplied at a time: with two vectors of pixels the sums fit the 16 registers of SSE and
-/// AVX2.
+/// Rows of the packed lines' blocks: with two vectors of pixels the sums fit the 16 registers of
+/// SSE and AVX2.
 inline constexpr int64_t kModes = 6;
 
-/// products[j][p] = m_j . f_p for the first `modes` lines m of a (D, kModes) block, some vectors of
-/// `lanes` pixels at a time, the sums in registers.
+/// products[j][p] = m_j . f_p for the first `modes` lines m of the block that starts at `first`.
 template <int lanes, int modes = kModes, int vectors = 2>
-BOTTOMUP_ALWAYS_INLINE void multiply(int64_t dimensions, const Row *tile, const float *block,
+BOTTOMUP_ALWAYS_INLINE void multiply(const PackedMatrix<> &lines, int64_t first, const Row *tile,
                                      float (*products)[kTile]) {
-  constexpr int pixels = vectors * lanes;
-  for (int64_t first = 0; first < kTile; first += pixels) {
-    float sums[modes][pixels] = {};
-    for (int64_t d = 0; d < dimensions; ++d) {
-      BOTTOMUP_UNROLL
-      for (int64_t j = 0; j < modes; ++j)
-        for (int64_t p = 0; p < pixels; ++p)
-          sums[j][p] += block[d * kModes + j] * tile[d].pixel[first + p];
-    }
-    for (int64_t j = 0; j < modes; ++j)
-      std::copy_n(sums[j], pixels, products[j] + first);
-  }
+  multiply_rows<lanes, modes, vectors>(lines, first, tile->pixel, kTile, products[0], kTile);
 }
 
 /// sums[d][l] += weight_p f_p[d] over every pixel p of lane l of the tile.
