@@ -7,7 +7,9 @@ OUTPUT ?= segments/$(basename $(notdir $(IMAGE)))
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: segment test test-slow test-sanitizers fuzz bench lint format clean
+CXX_FILES = $(shell find csrc tests/cuda_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+.PHONY: segment test test-slow test-sanitizers test-ptx mutations fuzz bench kernel-report lint format clean
 
 segment: .venv/installed
 	$(BIN)/bottomup segment $(IMAGE) --model $(MODEL) --output $(OUTPUT)
@@ -27,6 +29,16 @@ test-sanitizers: .venv/installed-dev
 	    -m "not slow and not gpu and not fuzz" -k "not compile and not instruction_set and not path and not export and not opcheck" \
 	    tests/test_ops*.py tests/test_loss_ops*.py
 
+# The CUDA kernels' tests on the PTX that nvcc writes, by an interpreter in the folder PTXRUN.
+test-ptx: .venv/installed-dev
+	PTXRUN=$(PTXRUN) $(BIN)/python -m pytest tests/cuda_host -m ptxrun
+
+# Bugs seeded into the CUDA kernels, each of which the tests must find.
+MUTANTS ?= 20
+mutations: .venv/installed-dev
+	$(BIN)/python tests/cuda_host/mutations.py meanshift --count $(MUTANTS)
+	$(BIN)/python tests/cuda_host/mutations.py losses --count $(MUTANTS)
+
 # Ten minutes of random shapes, strides, types and label maps.
 fuzz: .venv/installed-dev
 	$(BIN)/python -m pytest -m fuzz
@@ -34,16 +46,20 @@ fuzz: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python -m pytest bench/*.py --benchmark-only --benchmark-json=bench.json
 
+# Registers, spills, instructions and traffic of the CUDA kernels, counted; needs a CUDA toolkit.
+kernel-report: .venv/installed-dev
+	cd bench && ../$(BIN)/python -m kernel_report $(REPORT)
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(shell find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format -i $(CXX_FILES)
 
 clean:
 	rm -rf .venv build segments bottomup_fast/*.so

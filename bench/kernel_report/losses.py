@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from bottomup_fast import BottomUpLoss, ops
+from bottomup_fast import BottomUpLoss
 from kernel_report.traffic import CountingDevice, Launch
 
 DIMENSIONS, SIDE = 128, 96
@@ -92,16 +92,14 @@ def scene(entities: int) -> tuple[Tensor, Tensor]:
 
 def count_losses(entities: int, capability: int = 80, processors: int = 16) -> LossTraffic:
     """Run target lines, losses and gradient once on the kernels, once in plain torch."""
-    from losses_ops import run_losses, run_target_lines
+    import losses_ops as kernels
 
     features, labels = scene(entities)
     device = CountingDevice("losses", capability, processors)
-    run_target_lines(device, features, labels, entities)
+    lines, _ = kernels.target_lines(device, features, labels, entities)
     of_lines = device.launches()
-    outcome = run_losses(
-        device, features, labels, ops.target_lines(features, labels, entities), queries=0
-    )
-    assert outcome.status == 0
+    outcome = kernels.losses(device, features, labels, lines, queries=0)
+    assert outcome.status == kernels.OK
     of_losses = device.launches()
 
     leaf = features.requires_grad_()

@@ -98,8 +98,8 @@ __device__ __forceinline__ float float_of_float16(uint16_t bits) {
   return result;
 }
 
-/// threadIdx.x, read anew each time: what is computed from it is then computed anew, too, instead of
-/// being kept in registers from its first use to its last.
+/// threadIdx.x, read anew each time: what is computed from it is then computed anew, too, instead
+/// of being kept in registers from its first use to its last.
 __device__ __forceinline__ int thread_index_anew() {
   int result;
   asm volatile("mov.u32 %0, %%tid.x;\n" : "=r"(result));

@@ -64,12 +64,11 @@ Status cluster_cpu(const ClusterProblem &problem, Simd simd, const ParallelFor &
 /// many bytes as the first function says for this device. Bad input sets `*input_status`, zero
 /// before, to a Status.
 ///
-/// Seeds climb on all pixels, in a fixed number of rounds that the host does not look at, so modes
-/// are as good as those of a pass that rests; `rounds` bounds the searches for further modes. Up to
-/// 1024 modes are found. With `fast`, bandwidths of at least 10 degrees and up to 256 dimensions,
-/// products are of float16, summed in float32, from compute capability 8.0 on: modes and score are
-/// then good to about 1e-3. Bitwise the same for any strides, and other images of the batch, on
-/// devices of one kind.
+/// Seeds climb on all pixels, in up to `rounds` rounds, but no more than 8, of up to 12 steps, and
+/// the kept modes 8 steps more; the host looks at none of them. Up to 1024 modes are found. With
+/// `fast`, bandwidths of at least 10 degrees and up to 256 dimensions, products are of float16,
+/// summed in float32, from compute capability 8.0 on: modes and score are then good to about 1e-3.
+/// Bitwise the same for any strides and other images of the batch, on devices of one kind.
 int64_t cluster_cuda_workspace(const ClusterProblem &problem);
 CudaStatus cluster_cuda(const ClusterProblem &problem, void *workspace, int32_t *input_status,
                         CudaStream stream);

@@ -39,8 +39,8 @@ Status contrast_samples_cpu(const ContrastSamplesProblem &problem, Simd,
 /// Bytes of workspace: 4 a pixel, 8 a query and 8 a pair of entities.
 int64_t contrast_samples_cuda_workspace(const ContrastSamplesProblem &problem);
 
-/// The same draws on a GPU. `*input_status`, on the device and zero at entry, gets the Status of bad
-/// input.
+/// The same draws on a GPU. `*input_status`, on the device and zero at entry, gets the Status of
+/// bad input.
 CudaStatus contrast_samples_cuda(const ContrastSamplesProblem &problem, void *workspace,
                                  int32_t *input_status, CudaStream stream);
 

@@ -29,18 +29,13 @@ template <typename Shape> int threads_of(const Tile &tile) {
 template <typename Shape> int64_t shared_bytes(const FusedPart &part) {
   const Tile &tile = part.tile;
   const int64_t sums = threads_of<Shape>(tile) / kWarp * tile_terms;
+  const int64_t weights = 2 * part.number_rows;
   const int64_t numbers = part.in_shared ? part.number_rows * tile.stations() : 0;
   const int64_t copies = part.copies ? part.copy_floats : 0;
-  return sums * static_cast<int64_t>(sizeof(double)) + part.number_rows * tile.pixels() / 4 +
-         (tile.stations() + 2 * tile.pixels() + numbers + copies) *
+  return kSummaryBytes + sums * static_cast<int64_t>(sizeof(double)) +
+         part.number_rows * tile.pixels() / 4 +
+         (tile.stations() + 2 * tile.pixels() + numbers + copies + weights) *
              static_cast<int64_t>(sizeof(float));
-}
-
-int64_t most_shared_bytes() {
-  int device = 0, bytes = 0;
-  cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  return bytes;
 }
 
 /// The part with the first tile that fits the current device, and copies if they fit, too.
@@ -66,10 +61,12 @@ int64_t tiles_along(int64_t size, int32_t side) { return (size + side - 1) / sid
 
 template <typename T, typename Shape, bool in_shared>
 __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass) {
-  const ImageSummary &summary = pass.images.summary[blockIdx.z];
-  if (summary.entities < pass.part.least || summary.entities > pass.part.most)
+  const int entities = pass.images.summary[blockIdx.z].entities;
+  if (entities < pass.part.least || entities > pass.part.most)
     return;
-  const TileBlock<T, Shape, in_shared> block(pass, summary);
+  const TileBlock<T, Shape, in_shared> block(pass);
+  const ImageSummary &summary = block.summary;
+  block.copy_summary();
   block.find_positions();
   block.copy_matrix(block.to_cosines(), pass.images.dimensions, Shape::entities,
                     pass.images.stride);

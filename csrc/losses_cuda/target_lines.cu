@@ -8,17 +8,21 @@ namespace {
 
 constexpr int kLineThreads = 256;
 
-/// Sums the chunks of a label's matrix in their order, into the first of them, and takes its line.
+/// Sums the chunks of a label's matrix in their order, into the first of them if not into shared
+/// memory, and takes its line.
 /// Grid: labels, images.
 __global__ void __launch_bounds__(kLineThreads)
-    find_lines(ScatterChunks scatter, float *lines, bool space_in_shared, float *spaces) {
+    find_lines(ScatterChunks scatter, float *lines, bool space_in_shared, float *spaces,
+               bool matrix_in_shared) {
   const int64_t image = blockIdx.y, label = blockIdx.x;
   const int dimensions = static_cast<int>(scatter.features.dimensions), size = scatter.size;
   const int32_t *first = scatter.first + image * (scatter.sort.groups + 1) + label;
   const int64_t row = image * scatter.sort.groups + label;
   float *line = lines + row * dimensions;
   const int64_t square = static_cast<int64_t>(size) * size;
-  float *matrix = scatter.sums + (image * scatter.chunks + first[0]) * square;
+  const float *sums = scatter.sums + (image * scatter.chunks + first[0]) * square;
+  float *matrix = matrix_in_shared ? shared_memory<float>() + principal_line_bytes(size) / 4
+                                   : scatter.sums + (image * scatter.chunks + first[0]) * square;
   const int chunks = first[1] - first[0];
 
   float trace = 0;
@@ -28,7 +32,7 @@ __global__ void __launch_bounds__(kLineThreads)
       continue;
     double sum = 0;
     for (int chunk = 0; chunk < chunks; ++chunk)
-      sum += matrix[chunk * square + item];
+      sum += sums[chunk * square + item];
     matrix[item] = matrix[j * size + i] = static_cast<float>(sum);
     trace += i == j ? static_cast<float>(sum) : 0.0f;
   }
@@ -103,9 +107,12 @@ CudaStatus target_lines_cuda(const TargetLinesProblem &problem, void *workspace,
              grid_of(scatter.chunks, plan.panels * (plan.panels + 1) / 2, maps.batch),
              kScatterThreads, scatter_shared_bytes(plan.panels), scatter, input_status);
   });
+  const int64_t in_shared = plan.space_in_shared ? plan.space_bytes : kWarp * sizeof(float);
+  const int64_t matrix = static_cast<int64_t>(scatter.size) * scatter.size * sizeof(float);
+  const bool fits = plan.space_in_shared && in_shared + matrix <= most_shared_bytes();
   launches("find_lines", find_lines, grid_of(labels, maps.batch), kLineThreads,
-           plan.space_in_shared ? plan.space_bytes : kWarp * sizeof(float), scatter, problem.lines,
-           plan.space_in_shared, plan.spaces);
+           in_shared + (fits ? matrix : 0), scatter, problem.lines, plan.space_in_shared,
+           plan.spaces, fits);
   return launches.status();
 }
 

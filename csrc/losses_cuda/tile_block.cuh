@@ -53,13 +53,16 @@ struct OwnPixels {
 /// Rows of the sums of a thread: what four pixels are to its rows of the entities.
 template <typename Shape> using Rows = float[Shape::rows][4];
 
+inline constexpr int64_t kSummaryBytes = (sizeof(ImageSummary) + 15) / 16 * 16;
+
 template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   using Shape = WarpShape;
   using Type = T;
 
-  __device__ TileBlock(const FusedPass &fused, const ImageSummary &image_summary)
-      : pass(fused), tile(fused.part.tile), summary(image_summary), stride(tile.stations()) {
-    partial = shared_memory<double>();
+  __device__ explicit TileBlock(const FusedPass &fused)
+      : pass(fused), tile(fused.part.tile), summary(*shared_memory<ImageSummary>()),
+        stride(tile.stations()) {
+    partial = shared_memory<double>() + kSummaryBytes / sizeof(double);
     position = reinterpret_cast<int32_t *>(partial + blockDim.x / kWarp * tile_terms);
     length = reinterpret_cast<float *>(position + stride);
     along = length + tile.pixels();
@@ -67,7 +70,9 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
     segments = cosines;
     const int64_t size = static_cast<int64_t>(pass.part.number_rows) * stride;
     copy = in_shared ? cosines + size : cosines;
-    signs = reinterpret_cast<uint8_t *>(copy + (pass.part.copies ? pass.part.copy_floats : 0));
+    attraction_of = copy + (pass.part.copies ? pass.part.copy_floats : 0);
+    repulsion_of = attraction_of + pass.part.number_rows;
+    signs = reinterpret_cast<uint8_t *>(repulsion_of + pass.part.number_rows);
     if constexpr (!in_shared) {
       const int64_t block =
           (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -114,6 +119,18 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   }
 
   __device__ bool has_background() const { return summary.lines > summary.entities; }
+
+  /// Brings to shared memory what every thread asks for again and again.
+  __device__ void copy_summary() const {
+    const ImageLines &images = pass.images;
+    const ImageSummary &source = images.summary[image()];
+    if (threadIdx.x == 0)
+      *shared_memory<ImageSummary>() = source;
+    for (int line = threadIdx.x; line < source.lines; line += static_cast<int>(blockDim.x)) {
+      attraction_of[line] = images.attraction_of[image() * images.labels + line];
+      repulsion_of[line] = images.repulsion_of[image() * images.labels + line];
+    }
+  }
 
   /// Which line the pixel of every station belongs to.
   __device__ void find_positions() const {
@@ -162,16 +179,12 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
 
   /// What the derivatives of attraction and repulsion by a pixel's |cosine| are with its own line.
   __device__ float pull_of(int line) const {
-    return line < 0 ? 0.0f
-                    : -summary.attraction_gradient *
-                          pass.images.attraction_of[image() * pass.images.labels + line];
+    return line < 0 ? 0.0f : -summary.attraction_gradient * attraction_of[line];
   }
 
   /// The same with other lines.
   __device__ float push_of(int line) const {
-    return line < 0 ? 0.0f
-                    : summary.repulsion_gradient *
-                          pass.images.repulsion_of[image() * pass.images.labels + line];
+    return line < 0 ? 0.0f : summary.repulsion_gradient * repulsion_of[line];
   }
 
   /// The numbers of an entity; those of the last for one that there is not.
@@ -185,7 +198,7 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   const ImageSummary &summary;
   const int stride;
 
-  // Shared by the block:
+  // Shared by the block, after the summary:
   double *partial;   // (warps, tile_terms): what a warp adds up
   int32_t *position; // (stations): of the line that a pixel belongs to, -1 for none
   float *length;     // (pixels): |f|
@@ -193,7 +206,8 @@ template <typename T, typename WarpShape, bool in_shared> struct TileBlock {
   float *cosines;    // (number_rows, stations), and derivatives by them
   float *segments;   // the same numbers; others if there are more than a product makes at a time
   float *copy;       // of the matrix in use, if there is room
-  uint8_t *signs;    // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
+  float *attraction_of, *repulsion_of; // (number_rows): weights of pixels, see ImageLines
+  uint8_t *signs; // (number_rows, quads): of cosines, 4 bits positive and 4 bits negative
 };
 
 /// sums[m][p] += row(m) of a matrix whose columns are given, times values[p].

@@ -87,10 +87,9 @@ template <typename Block> __device__ __forceinline__ void compare_with_lines(con
     if (Shape::group() != 0)
       continue;
     const int line = position.of[p];
-    const int64_t slot = block.image() * pass.images.labels + line;
     const float deviation = line >= 0 ? length[p] - 1 : 0.0f;
-    attracted += line >= 0 ? pass.images.attraction_of[slot] * (1 - mine[p]) : 0.0f;
-    repelled += line >= 0 ? pass.images.repulsion_of[slot] * others[p] : 0.0f;
+    attracted += line >= 0 ? block.attraction_of[line] * (1 - mine[p]) : 0.0f;
+    repelled += line >= 0 ? block.repulsion_of[line] * others[p] : 0.0f;
     deviated += deviation * deviation;
     block.length[own.first + p] = length[p];
     block.along[own.first + p] = block.pull_of(line) * mine[p] + block.push_of(line) * others[p];
