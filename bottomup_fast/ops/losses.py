@@ -122,9 +122,7 @@ def losses(
     return (terms if separate_terms else terms.detach()), total
 
 
-def _target_lines_fake(
-    features: Tensor, labels: Tensor, num_entities: int, fast: bool
-) -> Tensor:
+def _target_lines_fake(features: Tensor, labels: Tensor, num_entities: int, fast: bool) -> Tensor:
     shape = (features.shape[0], num_entities + 1, features.shape[1])
     return features.new_empty(shape, dtype=torch.float32)
 
