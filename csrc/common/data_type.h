@@ -60,4 +60,18 @@ template <> BOTTOMUP_HOST_DEVICE inline Float16 from_float(float value) {
   return {static_cast<uint16_t>((bits >> 16 & 0x8000u) | result)};
 }
 
+/// Calls `work` with a number of the type.
+template <typename Work> void with_type(DataType type, const Work &work) {
+  switch (type) {
+  case DataType::float32:
+    return work(float{});
+  case DataType::float64:
+    return work(double{});
+  case DataType::float16:
+    return work(Float16{});
+  case DataType::bfloat16:
+    return work(BFloat16{});
+  }
+}
+
 } // namespace bottomup

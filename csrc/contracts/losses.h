@@ -53,13 +53,16 @@ struct LossesProblem {
 /// On a status other than ok the outputs are unspecified. An empty batch or image gives zeros.
 Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &parallel_for);
 
-/// Bytes of workspace on the current device: a few for each tile of pixels and label, and where the
-/// contrast is wanted 5 a pixel and the lines of its queries and keys, of as many images at a time
-/// as 64 MB hold, but one at least. Beyond 128 entities 8 bytes a pixel and entity are added.
+/// Bytes of workspace on the current device: a few for each tile of pixels and label, 16 a pair of
+/// entities, and where the contrast is wanted 5 a pixel and the lines of its queries and keys, of
+/// as many images at a time as 64 MB hold, but one at least. Beyond 128 entities 14 bytes a pixel
+/// and entity are added.
 int64_t losses_cuda_workspace(const LossesProblem &problem);
 
-/// The same on a GPU; `fast` multiplies numbers rounded to 16 bits where the device has such
-/// products. `*input_status`, on the device and zero at entry, gets the Status of bad input.
+/// The same on a GPU; products are float32 with `fast`, too. Features are read twice, and those
+/// around a tile of pixels once more. Bitwise deterministic on devices of one kind; gradients of an
+/// image do not depend on the others. `*input_status`, on the device and zero at entry, gets the
+/// Status of bad input.
 CudaStatus losses_cuda(const LossesProblem &problem, void *workspace, int32_t *input_status,
                        CudaStream stream);
 

@@ -35,8 +35,10 @@ Status target_lines_cpu(const TargetLinesProblem &problem, Simd simd,
 /// Bytes of workspace: 4 a pixel and 4 D * D per label and per 1024 pixels of an image.
 int64_t target_lines_cuda_workspace(const TargetLinesProblem &problem);
 
-/// The same on a GPU; bitwise deterministic. `*input_status`, on the device and zero at entry, gets
-/// the Status of bad input. Features beyond 128 dimensions are read once per pair of 128.
+/// The same on a GPU; products are float32 with `fast`, too. Features of up to 128 dimensions are
+/// read once, of more once per pair of 128. Bitwise deterministic on devices of one kind, and other
+/// images change nothing. `*input_status`, on the device and zero at entry, gets the Status of bad
+/// input.
 CudaStatus target_lines_cuda(const TargetLinesProblem &problem, void *workspace,
                              int32_t *input_status, CudaStream stream);
 

@@ -1,17 +1,9 @@
 // What the threads of a warp or a block do together.
 #pragma once
 
-#include "common/ptx.h"
+#include "common/warp.cuh"
 
 namespace bottomup {
-
-/// The sum over the warp, the same bits in every lane.
-template <typename T> __device__ __forceinline__ T warp_sum(T value) {
-#pragma unroll
-  for (int step = kWarp / 2; step > 0; step /= 2)
-    value += __shfl_xor_sync(kAllLanes, value, step);
-  return value;
-}
 
 /// The sum over the block, the same bits in every thread. partial: shared, one of each warp.
 template <typename T> __device__ __forceinline__ T block_sum(T value, T *partial) {

@@ -176,12 +176,12 @@ __global__ void __launch_bounds__(kThreads)
 
 } // namespace
 
-ContrastDraws::ContrastDraws(const ContrastSamplesProblem &problem, Allotment &memory)
+ContrastDraws::ContrastDraws(const ContrastSamplesProblem &problem, Workspace &memory)
     : queries(memory.take<uint64_t>(problem.batch * problem.num_entities * problem.queries)),
       weights(memory.take<double>(problem.batch * problem.num_entities * problem.num_entities)) {}
 
 void draw_samples(const ContrastSamplesProblem &problem, const LabelSort &sort,
-                  const ContrastDraws &draws, Launches &launches) {
+                  const ContrastDraws &draws, Launcher &launches) {
   const dim3 grid = grid_of(problem.num_entities, problem.batch);
   launches("draw_queries", draw_queries, grid, kThreads, (kDigits + 2) * sizeof(int), problem, sort,
            draws);
@@ -189,7 +189,7 @@ void draw_samples(const ContrastSamplesProblem &problem, const LabelSort &sort,
 }
 
 int64_t contrast_samples_cuda_workspace(const ContrastSamplesProblem &problem) {
-  Allotment memory(nullptr);
+  Workspace memory(nullptr);
   LabelSort(problem.labels, problem.batch, problem.pixels, problem.num_entities, memory);
   ContrastDraws(problem, memory);
   return memory.bytes();
@@ -197,8 +197,8 @@ int64_t contrast_samples_cuda_workspace(const ContrastSamplesProblem &problem) {
 
 CudaStatus contrast_samples_cuda(const ContrastSamplesProblem &problem, void *workspace,
                                  int32_t *input_status, CudaStream stream) {
-  Allotment memory(workspace);
-  Launches launches(stream);
+  Workspace memory(workspace);
+  Launcher launches(stream);
   const LabelSort sort(problem.labels, problem.batch, problem.pixels, problem.num_entities, memory);
   const ContrastDraws draws(problem, memory);
   count_labels(sort, input_status, launches);

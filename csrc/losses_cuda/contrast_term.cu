@@ -133,6 +133,19 @@ __device__ __forceinline__ void compare_queries(const Contrast &contrast, const 
     }
 }
 
+/// Queries come before the first -1.
+__device__ int count_queries(const int64_t *pixels, int most) {
+  int low = 0, high = most;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (pixels[middle] < 0)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
 /// Grid: tiles of queries times panels of channels, entities, images.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) contrast_of_queries(Contrast contrast) {
@@ -145,13 +158,7 @@ __global__ void __launch_bounds__(kThreads) contrast_of_queries(Contrast contras
   const int tile = static_cast<int>(blockIdx.x) % contrast.plan.tiles;
   const int panel = static_cast<int>(blockIdx.x) / contrast.plan.tiles;
   const int64_t *pixels = samples.query_pixels + all * samples.queries;
-  // Queries come before the first -1.
-  int count = 0;
-  for (int low = 0, high = static_cast<int>(samples.queries); low < high;) {
-    const int middle = (low + high) / 2;
-    (pixels[middle] < 0 ? high : low) = pixels[middle] < 0 ? middle : middle + 1;
-    count = low;
-  }
+  const int count = count_queries(pixels, static_cast<int>(samples.queries));
   const int first_query = tile * kQueries;
   const int here = count - first_query < kQueries ? count - first_query : kQueries;
   if (here <= 0)
@@ -236,7 +243,7 @@ __global__ void __launch_bounds__(kThreads) contrast_of_queries(Contrast contras
 }
 
 ContrastSamplesProblem samples_of(const LossesProblem &problem, const uint8_t *easy,
-                                  Allotment &memory) {
+                                  Workspace &memory) {
   const int64_t entities = problem.features.batch * problem.num_entities;
   return {problem.features.batch,
           problem.features.pixels,
@@ -254,7 +261,7 @@ ContrastSamplesProblem samples_of(const LossesProblem &problem, const uint8_t *e
 
 } // namespace
 
-ContrastPlan::ContrastPlan(const LossesProblem &problem, Allotment &memory)
+ContrastPlan::ContrastPlan(const LossesProblem &problem, Workspace &memory)
     : easy(memory.take<uint8_t>(problem.features.batch * problem.features.pixels)),
       samples(samples_of(problem, easy, memory)), draws(samples, memory),
       candidates(static_cast<int32_t>(problem.negatives + 1)),
@@ -270,7 +277,7 @@ ContrastPlan::ContrastPlan(const LossesProblem &problem, Allotment &memory)
 }
 
 void add_contrast(const LossesProblem &problem, const LabelSort &sort, const ImageLines &images,
-                  const ContrastPlan &plan, Launches &launches) {
+                  const ContrastPlan &plan, Launcher &launches) {
   const int64_t batch = problem.features.batch, entities = problem.num_entities;
   const int64_t panels = (plan.dimensions + kPanel - 1) / kPanel;
   const int64_t rows = plan.candidates + problem.queries;

@@ -3,19 +3,19 @@
 
 #include <cstdint>
 
+#include "common/launch.h"
+#include "common/workspace.h"
 #include "contracts/contrast_samples.h"
 #include "contracts/losses.h"
-#include "losses_cuda/allotment.h"
 #include "losses_cuda/contrast_samples.h"
 #include "losses_cuda/image_lines.h"
 #include "losses_cuda/label_sort.h"
-#include "losses_cuda/launches.h"
 
 namespace bottomup {
 
 /// Arrays on the device.
 struct ContrastPlan {
-  ContrastPlan(const LossesProblem &problem, Allotment &memory);
+  ContrastPlan(const LossesProblem &problem, Workspace &memory);
 
   uint8_t *easy; // (B, N), see contracts/contrast_samples.h
   ContrastSamplesProblem samples;
@@ -32,6 +32,6 @@ struct ContrastPlan {
 /// Draws the samples, adds the gradient of the queries, and fills `sums`. The labels must have been
 /// sorted, the images described, and `easy` filled.
 void add_contrast(const LossesProblem &problem, const LabelSort &sort, const ImageLines &images,
-                  const ContrastPlan &plan, Launches &launches);
+                  const ContrastPlan &plan, Launcher &launches);
 
 } // namespace bottomup

@@ -9,10 +9,10 @@
 #include <cstdint>
 
 #include "common/feature_maps.h"
-#include "losses_cuda/allotment.h"
+#include "common/launch.h"
+#include "common/workspace.h"
 #include "losses_cuda/feature_block.cuh"
 #include "losses_cuda/image_lines.h"
-#include "losses_cuda/launches.h"
 #include "losses_cuda/tile.h"
 
 namespace bottomup {
@@ -33,6 +33,9 @@ struct FusedPart {
   int32_t least, most;
   bool few, in_shared; // which kernel: for few entities; with a tile's numbers in shared memory
   Tile tile;
+  int32_t tile_rows, tile_columns; // of an image
+  int32_t threads;
+  int64_t shared_bytes;
   int32_t number_rows; // of the numbers of a tile: one for each line
   float *numbers;      // (blocks, 2, number_rows, stations), where they are not in shared memory
   bool copies;         // whether shared memory has a copy of the matrix in use,
@@ -59,7 +62,7 @@ struct FusedPass {
 
 /// The launches that the images of a problem may need.
 struct FusedPlan {
-  FusedPlan(const LossesProblem &problem, const ImageLines &images, Allotment &memory);
+  FusedPlan(const LossesProblem &problem, const ImageLines &images, Workspace &memory);
 
   FusedPart parts[3];
   int count = 0;
@@ -67,7 +70,10 @@ struct FusedPlan {
   double *sums; // (B, image_blocks, tile_terms); blocks of images that another part does leave it
 };
 
+/// Starts one of the launches; instantiated for each type in a file of its own.
+template <typename T> void launch_fused_pass(const FusedPass &pass, Launcher &launches);
+
 void run_fused_pass(const LossesProblem &problem, const FusedPlan &plan, const ImageLines &images,
-                    uint8_t *easy, int32_t *input_status, Launches &launches);
+                    uint8_t *easy, int32_t *input_status, Launcher &launches);
 
 } // namespace bottomup

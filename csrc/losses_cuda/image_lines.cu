@@ -19,35 +19,40 @@ struct Setup {
   int32_t dimensions, batch;
   RepulsionNormaliser normaliser;
   float weights[loss_terms];
-  bool space_in_shared;
+  bool space_in_shared, gram_in_shared;
 };
 
-__device__ bool is_valid(const int32_t *labels, int64_t pixel, int groups) {
-  return labels[pixel] >= 0 && labels[pixel] < groups;
-}
+// Pixels of a band in which a block counts pairs: all scales begin anew in it, and reach as far as
+// the next one's first row and column of them.
+constexpr int kBand = 8, kReach = 8, kColumns = kThreads + kReach;
 
 __global__ void __launch_bounds__(kThreads)
     count_pairs(LabelSort sort, int height, int width, int32_t *pairs) {
-  const int64_t image = blockIdx.y;
+  int *partial = shared_memory<int>();
+  auto *valid = reinterpret_cast<uint8_t *>(partial + kWarp); // (kBand + 1, kColumns)
+  const int64_t image = blockIdx.z;
   const int32_t *labels = sort.labels + image * sort.pixels;
-  int counts[kScales] = {};
-  for (int pixel = blockIdx.x * kThreads + threadIdx.x; pixel < sort.pixels;
-       pixel += static_cast<int>(gridDim.x) * kThreads) {
-    const int y = pixel / width, x = pixel % width;
-    if (!is_valid(labels, pixel, sort.groups))
-      continue;
-#pragma unroll
-    for (int scale = 0; scale < kScales; ++scale) {
-      const int step = 1 << scale;
-      if (y % step != 0 || x % step != 0)
-        break;
-      counts[scale] += x + step < width && is_valid(labels, pixel + step, sort.groups);
-      counts[scale] += y + step < height && is_valid(labels, pixel + step * width, sort.groups);
-    }
+  const int first_y = static_cast<int>(blockIdx.y) * kBand;
+  const int first_x = static_cast<int>(blockIdx.x) * kThreads;
+  for (int item = threadIdx.x; item < (kBand + 1) * kColumns; item += kThreads) {
+    const int y = first_y + item / kColumns, x = first_x + item % kColumns;
+    const bool inside = y < height && x < width;
+    const int label = inside ? labels[static_cast<int64_t>(y) * width + x] : -1;
+    valid[item] = label >= 0 && label < sort.groups;
   }
+  __syncthreads();
+  const int x = threadIdx.x;
+  int counts[kScales] = {};
+#pragma unroll
+  for (int scale = 0; scale < kScales; ++scale)
+    for (int y = 0; x % (1 << scale) == 0 && y < kBand; y += 1 << scale) {
+      const uint8_t *pixel = valid + y * kColumns + x;
+      if (*pixel != 0)
+        counts[scale] += pixel[1 << scale] + pixel[kColumns << scale];
+    }
 #pragma unroll
   for (int scale = 0; scale < kScales; ++scale) {
-    const int sum = block_sum(counts[scale], shared_memory<int>());
+    const int sum = block_sum(counts[scale], partial);
     if (threadIdx.x == 0)
       atomicAdd(pairs + image * kScales + scale, sum);
   }
@@ -199,12 +204,12 @@ __device__ float largest_eigenvalue(const double *matrix, int size, float *round
 
 /// (M^T M)^-1 of the entities' lines; false where the segment space is degenerate (eq. 7).
 __device__ bool invert_lines(const Setup &setup, int64_t image, int size, int32_t *similar,
-                             void *space) {
+                             double *gram, void *space) {
   const ImageLines &images = setup.images;
   if (size == 0 || size > setup.dimensions)
     return false;
   const int64_t most = images.most_segments;
-  double *gram = images.gram + image * most * most, *cross = images.cross + image * 2 * most;
+  double *cross = images.cross + image * 2 * most;
   float *rounded = images.rounded + image * most * most;
   if (!multiply_lines(images, image, size, gram, similar))
     return false;
@@ -234,10 +239,15 @@ __global__ void __launch_bounds__(kThreads) describe_image(Setup setup) {
   const int entities = found[0], lines = found[1];
   place_lines(setup, image, entities);
   __syncthreads();
-  const int64_t floats = principal_line_bytes(setup.images.most_segments) / 4;
-  void *space = setup.space_in_shared ? shared_memory<unsigned char>() + 16
-                                      : static_cast<void *>(setup.images.spaces + image * floats);
-  const bool usable = invert_lines(setup, image, entities, found + 2, space);
+  const int64_t most = setup.images.most_segments;
+  auto *after = shared_memory<double>() + 2;
+  double *gram = setup.gram_in_shared ? after : setup.images.gram + image * most * most;
+  if (setup.gram_in_shared)
+    after += most * most;
+  void *space = setup.space_in_shared
+                    ? static_cast<void *>(after)
+                    : setup.images.spaces + image * (principal_line_bytes(most) / 4);
+  const bool usable = invert_lines(setup, image, entities, found + 2, gram, space);
   if (threadIdx.x == 0) {
     setup.images.summary[image] = summarise(setup, image, entities, lines);
     setup.images.summary[image].usable = usable;
@@ -250,7 +260,7 @@ bool fits_shared(int64_t most_segments) {
 
 } // namespace
 
-ImageLines::ImageLines(const LossesProblem &problem, Allotment &memory) {
+ImageLines::ImageLines(const LossesProblem &problem, Workspace &memory) {
   const int64_t batch = problem.features.batch, entities = problem.num_entities;
   const int64_t most =
       entities < problem.features.dimensions ? entities : problem.features.dimensions;
@@ -274,7 +284,7 @@ ImageLines::ImageLines(const LossesProblem &problem, Allotment &memory) {
 }
 
 void describe_images(const LossesProblem &problem, const LabelSort &sort, const ImageLines &images,
-                     Launches &launches) {
+                     Launcher &launches) {
   Setup setup{sort,
               images,
               problem.lines,
@@ -282,16 +292,22 @@ void describe_images(const LossesProblem &problem, const LabelSort &sort, const 
               static_cast<int32_t>(problem.features.batch),
               problem.normaliser,
               {},
-              fits_shared(images.most_segments)};
+              fits_shared(images.most_segments),
+              false};
   for (int term = 0; term < loss_terms; ++term)
     setup.weights[term] = problem.weights[term];
-  const int64_t blocks = (static_cast<int64_t>(sort.pixels) + 8 * kThreads - 1) / (8 * kThreads);
   launches.clear(images.pairs, sort.batch * kScales);
-  launches("count_pairs", count_pairs, grid_of(blocks, sort.batch), kThreads, kWarp * sizeof(int),
-           sort, static_cast<int>(problem.height), static_cast<int>(problem.width), images.pairs);
-  const int64_t space =
-      setup.space_in_shared ? principal_line_bytes(images.most_segments) : int64_t{0};
-  launches("describe_image", describe_image, grid_of(sort.batch), kThreads, 16 + space, setup);
+  launches("count_pairs", count_pairs,
+           grid_of((problem.width + kThreads - 1) / kThreads, (problem.height + kBand - 1) / kBand,
+                   sort.batch),
+           kThreads, kWarp * sizeof(int) + (kBand + 1) * kColumns, sort,
+           static_cast<int>(problem.height), static_cast<int>(problem.width), images.pairs);
+  const int64_t most = images.most_segments;
+  const int64_t gram = most * most * static_cast<int64_t>(sizeof(double));
+  int64_t bytes = 16 + (setup.space_in_shared ? principal_line_bytes(most) : 0);
+  setup.gram_in_shared = bytes + gram <= device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  bytes += setup.gram_in_shared ? gram : 0;
+  launches("describe_image", describe_image, grid_of(sort.batch), kThreads, bytes, setup);
 }
 
 } // namespace bottomup

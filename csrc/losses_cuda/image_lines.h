@@ -5,10 +5,10 @@
 
 #include "common/feature_maps.h"
 #include "common/host_device.h"
+#include "common/launch.h"
+#include "common/workspace.h"
 #include "contracts/losses.h"
-#include "losses_cuda/allotment.h"
 #include "losses_cuda/label_sort.h"
-#include "losses_cuda/launches.h"
 
 namespace bottomup {
 
@@ -26,7 +26,7 @@ struct ImageSummary {
 
 /// Arrays on the device, of all images.
 struct ImageLines {
-  ImageLines(const LossesProblem &problem, Allotment &memory);
+  ImageLines(const LossesProblem &problem, Workspace &memory);
 
   int32_t labels;        // K + 1
   int32_t dimensions;    // D in whole eights, padded by 0
@@ -48,6 +48,6 @@ struct ImageLines {
 
 /// Fills all of it; the labels must have been counted.
 void describe_images(const LossesProblem &problem, const LabelSort &sort, const ImageLines &images,
-                     Launches &launches);
+                     Launcher &launches);
 
 } // namespace bottomup

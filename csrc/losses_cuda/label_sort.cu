@@ -91,7 +91,7 @@ __global__ void place_pixels(LabelSort sort) {
 } // namespace
 
 LabelSort::LabelSort(const int32_t *all_labels, int64_t images, int64_t pixels_of_image,
-                     int64_t num_entities, Allotment &memory)
+                     int64_t num_entities, Workspace &memory)
     : labels(all_labels), batch(static_cast<int32_t>(images)),
       pixels(static_cast<int32_t>(pixels_of_image)), groups(static_cast<int32_t>(num_entities + 1)),
       chunks((pixels + kChunk - 1) / kChunk),
@@ -99,13 +99,13 @@ LabelSort::LabelSort(const int32_t *all_labels, int64_t images, int64_t pixels_o
       first(memory.take<int32_t>(images * (groups + 1))),
       sorted(memory.take<int32_t>(images * pixels)) {}
 
-void count_labels(const LabelSort &sort, int32_t *input_status, Launches &launches) {
+void count_labels(const LabelSort &sort, int32_t *input_status, Launcher &launches) {
   launches("count_chunks", count_chunks, grid_of(sort.chunks, sort.batch), kThreads, 0, sort,
            input_status);
   launches("scan_chunks", scan_chunks, grid_of(sort.batch), kThreads, 0, sort);
 }
 
-void sort_pixels(const LabelSort &sort, Launches &launches) {
+void sort_pixels(const LabelSort &sort, Launcher &launches) {
   launches("place_pixels", place_pixels, grid_of(sort.chunks, sort.batch), kWarp, 0, sort);
 }
 

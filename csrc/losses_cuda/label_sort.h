@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "common/host_device.h"
-#include "losses_cuda/allotment.h"
-#include "losses_cuda/launches.h"
+#include "common/launch.h"
+#include "common/workspace.h"
 
 namespace bottomup {
 
@@ -14,7 +14,7 @@ namespace bottomup {
 /// Pointers are the device's.
 struct LabelSort {
   LabelSort(const int32_t *labels, int64_t batch, int64_t pixels, int64_t num_entities,
-            Allotment &memory);
+            Workspace &memory);
 
   BOTTOMUP_HOST_DEVICE const int32_t *first_of(int64_t image) const {
     return first + image * (groups + 1);
@@ -32,9 +32,9 @@ struct LabelSort {
 };
 
 /// Counts the labels: fills `first`. `input_status` gets Status::labels_out_of_range.
-void count_labels(const LabelSort &sort, int32_t *input_status, Launches &launches);
+void count_labels(const LabelSort &sort, int32_t *input_status, Launcher &launches);
 
 /// Fills `sorted`; the labels must have been counted.
-void sort_pixels(const LabelSort &sort, Launches &launches);
+void sort_pixels(const LabelSort &sort, Launcher &launches);
 
 } // namespace bottomup

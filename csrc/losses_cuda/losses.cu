@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads) sum_terms(Sums sums) {
 }
 
 struct Plan {
-  Plan(const LossesProblem &problem, Allotment &memory)
+  Plan(const LossesProblem &problem, Workspace &memory)
       : sort(problem.labels, problem.features.batch, problem.features.pixels, problem.num_entities,
              memory),
         images(problem, memory), fused(problem, images, memory) {
@@ -69,21 +69,21 @@ struct Plan {
 } // namespace
 
 int64_t losses_cuda_workspace(const LossesProblem &problem) {
-  Allotment memory(nullptr);
+  Workspace memory(nullptr);
   Plan(problem, memory);
   return memory.bytes();
 }
 
 CudaStatus losses_cuda(const LossesProblem &problem, void *workspace, int32_t *input_status,
                        CudaStream stream) {
-  Launches launches(stream);
+  Launcher launches(stream);
   const int64_t batch = problem.features.batch;
   if (batch == 0 || problem.features.pixels == 0) {
     launches.clear(problem.terms, loss_terms);
     launches.clear(problem.total, 1);
     return launches.status();
   }
-  Allotment memory(workspace);
+  Workspace memory(workspace);
   const Plan plan(problem, memory);
   count_labels(plan.sort, input_status, launches);
   describe_images(problem, plan.sort, plan.images, launches);

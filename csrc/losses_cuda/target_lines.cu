@@ -60,7 +60,7 @@ struct Plan {
   float *spaces;
 };
 
-Plan plan_of(const TargetLinesProblem &problem, Allotment &memory) {
+Plan plan_of(const TargetLinesProblem &problem, Workspace &memory) {
   const FeatureMaps &maps = problem.features;
   const LabelSort sort(problem.labels, maps.batch, maps.pixels, problem.num_entities, memory);
   const int64_t labels = problem.num_entities + 1;
@@ -80,7 +80,7 @@ Plan plan_of(const TargetLinesProblem &problem, Allotment &memory) {
 } // namespace
 
 int64_t target_lines_cuda_workspace(const TargetLinesProblem &problem) {
-  Allotment memory(nullptr);
+  Workspace memory(nullptr);
   plan_of(problem, memory);
   return memory.bytes();
 }
@@ -89,14 +89,14 @@ CudaStatus target_lines_cuda(const TargetLinesProblem &problem, void *workspace,
                              int32_t *input_status, CudaStream stream) {
   const FeatureMaps &maps = problem.features;
   const int64_t labels = problem.num_entities + 1;
-  Launches launches(stream);
+  Launcher launches(stream);
   if (maps.batch == 0 || maps.dimensions == 0)
     return launches.status();
   if (maps.pixels == 0) {
     launches.clear(problem.lines, maps.batch * labels * maps.dimensions);
     return launches.status();
   }
-  Allotment memory(workspace);
+  Workspace memory(workspace);
   const Plan plan = plan_of(problem, memory);
   const ScatterChunks &scatter = plan.scatter;
   count_labels(scatter.sort, input_status, launches);
@@ -109,7 +109,8 @@ CudaStatus target_lines_cuda(const TargetLinesProblem &problem, void *workspace,
   });
   const int64_t in_shared = plan.space_in_shared ? plan.space_bytes : kWarp * sizeof(float);
   const int64_t matrix = static_cast<int64_t>(scatter.size) * scatter.size * sizeof(float);
-  const bool fits = plan.space_in_shared && in_shared + matrix <= most_shared_bytes();
+  const bool fits = plan.space_in_shared &&
+                    in_shared + matrix <= device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   launches("find_lines", find_lines, grid_of(labels, maps.batch), kLineThreads,
            in_shared + (fits ? matrix : 0), scatter, problem.lines, plan.space_in_shared,
            plan.spaces, fits);

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "common/status.h"
-#include "losses_cuda/tile_block.cuh"
+#include "losses_cuda/tile_products.cuh"
 
 namespace bottomup {
 

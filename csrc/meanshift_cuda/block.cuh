@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/ptx.h"
+#include "common/warp.cuh"
 
 namespace bottomup {
 
@@ -12,14 +12,6 @@ __device__ __forceinline__ int threads() { return static_cast<int>(blockDim.x); 
 __device__ __forceinline__ int lane() { return thread() % kWarp; }
 __device__ __forceinline__ int warp() { return thread() / kWarp; }
 __device__ __forceinline__ int warps() { return threads() / kWarp; }
-
-/// The sum over the lanes of a warp, the same in each.
-template <typename T> __device__ __forceinline__ T warp_sum(T value) {
-#pragma unroll
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
-    value += __shfl_xor_sync(kAllLanes, value, distance);
-  return value;
-}
 
 /// The place of the bit with the given number among those set.
 __device__ inline int place_of_bit(uint32_t word, int number) {

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/workspace.h"
 #include "contracts/cluster.h"
 #include "meanshift_cuda/pack.h"
 #include "meanshift_cuda/window_pass.h"
-#include "meanshift_cuda/workspace.h"
 
 namespace bottomup {
 

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <numbers>
 
+#include "common/workspace.h"
 #include "meanshift_cuda/lines.cuh"
 #include "meanshift_cuda/pack.h"
 #include "meanshift_cuda/window_pass.h"
-#include "meanshift_cuda/workspace.h"
 
 namespace bottomup {
 namespace {

@@ -1,7 +1,6 @@
 #include "meanshift_cuda/nearest.h"
 
 #include "meanshift_cuda/for_packed.h"
-#include "meanshift_cuda/for_type.h"
 #include "meanshift_cuda/nearest.cuh"
 #include "meanshift_cuda/nearest_float16.cuh"
 
@@ -23,7 +22,7 @@ void find_nearest_float16(Launcher &run, const NearestTask &task) {
 void find_nearest(Launcher &run, const NearestTask &task) {
   if (task.float16)
     return find_nearest_float16(run, task);
-  for_type(task.features.type, [&]<typename T>(T) {
+  with_type(task.features.type, [&]<typename T>(T) {
     // Without pixels there are still modes to check.
     const int64_t tiles = tiles_of(task.features.pixels, kChunkPixels);
     run("nearest", nearest_kernel<T>, grid_of(tiles > 0 ? tiles : 1, task.features.batch), kThreads,

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "common/feature_maps.h"
-#include "meanshift_cuda/launcher.h"
+#include "common/launch.h"
 
 namespace bottomup {
 

@@ -1,6 +1,5 @@
 #include "meanshift_cuda/pack.h"
 
-#include "meanshift_cuda/for_type.h"
 #include "meanshift_cuda/pack.cuh"
 
 namespace bottomup {
@@ -8,7 +7,7 @@ namespace bottomup {
 template <typename Packed>
 void pack(Launcher &run, const FeatureMaps &features, const bool *mask,
           const PackedLines<Packed> &lines, Status non_finite, int32_t *input_status) {
-  for_type(features.type, [&]<typename T>(T) {
+  with_type(features.type, [&]<typename T>(T) {
     const PackTask<Packed> task{{features, layout_of(features, sizeof(T))},
                                 mask,
                                 lines,

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "common/feature_maps.h"
+#include "common/launch.h"
 #include "common/status.h"
-#include "meanshift_cuda/launcher.h"
 
 namespace bottomup {
 

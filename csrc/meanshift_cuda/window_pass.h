@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "common/data_type.h"
-#include "meanshift_cuda/launcher.h"
+#include "common/launch.h"
 #include "meanshift_cuda/tiling.h"
 
 namespace bottomup {

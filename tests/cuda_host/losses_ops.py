@@ -1,4 +1,8 @@
-"""The ops of training on a device, from and to torch tensors, and what they are tested with."""
+"""The ops of training on a device, from and to torch tensors, and what they are tested with.
+
+Nothing here loads the package's compiled library, and tests load it only where they compare with
+it: it may bring a CUDA runtime that takes the place of the interpreter's.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ from devices import Device
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottomup_fast.ops.losses import NORMALISERS, TERMS
 from bottomup_fast.reference import losses as reference
 from bottomup_fast.reference.contrast import contrast_term
 from bottomup_fast.reference.lines import norm, normalise
 
+NORMALISERS = ("entities", "pairs", "sqrt-pairs")
 TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 WEIGHTS = (1.0, 1.0, 0.125, 1.0, 0.05, 0.025)
 OK, NON_FINITE, LABELS = 0, 3, 4
@@ -156,7 +160,7 @@ def losses(
     seeds = seeds_of(len(features)) if seeds is None else seeds
     numbers = (*features.shape[2:], lines.shape[1] - 1, NORMALISERS.index(normaliser))
     arguments = np.array([*numbers, queries, negatives], np.int64)
-    terms, total = torch.full((len(TERMS),), torch.nan), torch.full((1,), torch.nan)
+    terms, total = torch.full((len(WEIGHTS),), torch.nan), torch.full((1,), torch.nan)
     gradient = torch.full_like(features, torch.nan) if with_gradient else features.new_empty(0)
     layout = description(gradient) if with_gradient else maps
     status = np.zeros(1, np.int32)

@@ -19,8 +19,9 @@ from losses_ops import (
 )
 from torch import Tensor
 
-from bottomup_fast import ops
+from bottomup_fast.reference.contrast import QUERY_STREAM, sample_keys
 from bottomup_fast.reference.lines import target_lines
+from bottomup_fast.reference.philox import philox, uniform
 
 FAMILY = "losses"
 CONTRAST = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -51,6 +52,8 @@ def problem(
 def test_draws_are_those_of_the_processor(
     device: Device, batch: int, shape: tuple[int, int], entities: int, queries: int, negatives: int
 ) -> None:
+    from bottomup_fast import ops
+
     labels, lines, easy = problem(3, batch, shape, entities)
     seeds = seeds_of(batch)
     chosen, keys, status = contrast_samples(device, labels, easy, lines, seeds, queries, negatives)
@@ -60,15 +63,33 @@ def test_draws_are_those_of_the_processor(
     assert torch.equal(keys, expected[1])
 
 
+def exact_queries(labels: Tensor, easy: Tensor, seed: Tensor, entity: int) -> list[int]:
+    """All pixels of an entity of one image, in the order they are drawn."""
+    pixels = (labels.flatten() == entity).nonzero().squeeze(1)
+    key = (seed[0] & 0xFFFFFFFF, seed[0] >> 32)
+    stream = torch.full_like(pixels, QUERY_STREAM)
+    counter = (seed[1].expand_as(pixels), torch.full_like(pixels, entity), pixels, stream)
+    rank = uniform(philox(key, counter)[:, 0]) + easy.flatten()[pixels]
+    return pixels[rank.argsort(stable=True)].tolist()
+
+
 @pytest.mark.small
 @pytest.mark.parametrize("queries", [2, 60])
 def test_small_draws(device: Device, queries: int) -> None:
     labels, lines, easy = problem(1, 2, (9, 10), 3)
     seeds = torch.tensor([[0, 0], [2**63 - 1, 2**32 - 1]])
-    chosen, keys, _ = contrast_samples(device, labels, easy, lines, seeds, queries, 5)
-    expected = ops.contrast_samples(labels, easy, lines, seeds, queries, 5)
-    assert torch.equal(chosen, expected[0])
-    assert torch.equal(keys, expected[1])
+    chosen, keys, status = contrast_samples(device, labels, easy, lines, seeds, queries, 5)
+    assert status == OK
+    for image in range(2):
+        flat = labels[image].flatten().long()
+        present = torch.unique(flat[flat > 0])
+        assert len(present) > 1
+        expected = sample_keys(flat, lines[image], present, seeds[image], 5)
+        assert torch.equal(keys[image, present - 1], expected)
+        for entity in present.tolist():
+            order = exact_queries(labels[image], easy[image], seeds[image], entity)[:queries]
+            row = chosen[image, entity - 1].tolist()
+            assert row == order + [-1] * (queries - len(order))
 
 
 def test_labels_out_of_range_are_reported(device: Device) -> None:

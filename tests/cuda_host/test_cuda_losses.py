@@ -20,7 +20,6 @@ from losses_ops import (
 )
 from torch import Tensor
 
-from bottomup_fast import ops
 from bottomup_fast.reference.lines import target_lines
 
 FAMILY = "losses"
@@ -216,6 +215,8 @@ def test_a_batch_gives_each_image_what_it_has_alone(make_device: MakeDevice) -> 
 
 
 def test_agrees_with_the_processor(make_device: MakeDevice) -> None:
+    from bottomup_fast import ops
+
     features, labels = blocks(14, 2, 24, (21, 30), 5)
     lines = lines_of(features, labels, 5)
     device = make_device(FAMILY, "host", Schedule(90))

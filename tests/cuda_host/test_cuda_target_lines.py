@@ -10,7 +10,6 @@ from devices import Device, Schedule
 from losses_ops import LABELS, NON_FINITE, OK, blocks, in_layout, target_lines
 from torch import Tensor
 
-from bottomup_fast import ops
 from bottomup_fast.reference.lines import pixel_lines, scatter_matrices
 from bottomup_fast.reference.lines import target_lines as exact_lines
 
@@ -145,6 +144,8 @@ def test_schedules_and_other_images_change_no_bit(make_device: MakeDevice) -> No
 
 
 def test_agrees_with_the_processor(make_device: MakeDevice) -> None:
+    from bottomup_fast import ops
+
     features, labels = blocks(5, 2, 24, (21, 30), 5)
     lines, _ = target_lines(make_device(FAMILY, "host", Schedule(90)), features, labels, 5)
     torch.testing.assert_close(lines, ops.target_lines(features, labels, 5), atol=1e-6, rtol=0)

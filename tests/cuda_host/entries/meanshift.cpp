@@ -7,7 +7,7 @@
 #include "contracts/mean_shift.h"
 #include "meanshift_cuda/pack.h"
 #include "meanshift_cuda/window_pass.h"
-#include "meanshift_cuda/workspace.h"
+#include "common/workspace.h"
 
 using namespace bottomup;
 

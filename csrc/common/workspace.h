@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "meanshift_cuda/tiling.h"
-
 namespace bottomup {
 
 /// Counts bytes only where there is no memory, so that the same code tells the size and cuts.
@@ -15,7 +13,8 @@ public:
 
   template <typename T> T *take(int64_t count) {
     T *array = memory_ ? reinterpret_cast<T *>(memory_ + bytes_) : nullptr;
-    bytes_ += round_up(count * static_cast<int64_t>(sizeof(T)), kAlignment);
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+    bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return array;
   }
 
