@@ -2,12 +2,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "common/workspace.h"
 #include "contracts/assign.h"
 #include "contracts/cluster.h"
 #include "contracts/mean_shift.h"
 #include "meanshift_cuda/pack.h"
 #include "meanshift_cuda/window_pass.h"
-#include "common/workspace.h"
 
 using namespace bottomup;
 
