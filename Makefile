@@ -74,6 +74,8 @@ clean:
 	$(BIN)/pip install --quiet --no-build-isolation --editable .
 	touch $@
 
+# The extra `dev` alone: with the package, pip would build it again.
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*extras["dev"], sep="\n")' > .venv/dev.txt
+	$(BIN)/pip install --quiet --requirement .venv/dev.txt
 	touch $@

@@ -99,6 +99,7 @@ __device__ __forceinline__ void compare_queries(const Contrast &contrast, const 
     right[c] = lines + (candidate < last ? candidate : last) * stride;
   }
   float cosines[2][4] = {};
+#pragma unroll 1
   for (int d = 0; d < stride; d += 4) {
     float rows[2][4], columns[4][4];
 #pragma unroll
@@ -146,9 +147,10 @@ __device__ int count_queries(const int64_t *pixels, int most) {
   return low;
 }
 
-/// Grid: tiles of queries times panels of channels, entities, images.
+/// Grid: tiles of queries times panels of channels, entities, images. Two blocks a multiprocessor
+/// have the registers that they need.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) contrast_of_queries(Contrast contrast) {
+__global__ void __launch_bounds__(kThreads, 2) contrast_of_queries(Contrast contrast) {
   Totals &totals = *shared_memory<Totals>();
   const ContrastSamplesProblem &samples = contrast.plan.samples;
   const int thread = threadIdx.x, lane = thread % kWarp, stride = contrast.plan.dimensions;

@@ -52,7 +52,7 @@ template <typename T> void launch_fused_pass(const FusedPass &pass, Launcher &la
   else if (part.in_shared)
     start(fused_pass<T, ManyEntities, true>);
   else
-    start(fused_pass<T, ManyEntities, false>);
+    start(fused_pass<T, AnyEntities, false>);
 }
 
 } // namespace bottomup

@@ -87,8 +87,8 @@ FusedPlan::FusedPlan(const LossesProblem &problem, const ImageLines &images, Wor
       more.most = entities;
       more.tile = kTilesForMany[1];
       more.number_rows = entities + 1;
-      more.threads = threads_of<ManyEntities>(more.tile);
-      more.shared_bytes = shared_bytes<ManyEntities>(more);
+      more.threads = threads_of<AnyEntities>(more.tile);
+      more.shared_bytes = shared_bytes<AnyEntities>(more);
       add(more);
     }
   }

@@ -36,6 +36,7 @@ template <int quads_, int rows_, int most_pixels> struct WarpShape {
 // leave room for a smaller one, and take more of the threads.
 using FewEntities = WarpShape<16, 16, 512>;
 using ManyEntities = WarpShape<4, 16, 128>;
+using AnyEntities = WarpShape<4, 8, 128>; // whose numbers have longer addresses
 
 /// Four stations that a thread works on, `step` apart.
 struct Stations {
