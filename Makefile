@@ -23,7 +23,7 @@ test-slow: .venv/installed-dev
 # The ops' tests on a library built with address and undefined-behaviour sanitizers. Tests that
 # start compilers or other Python processes are left out: these would inherit the preloaded ones.
 test-sanitizers: .venv/installed-dev
-	BOTTOMUP_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitized --build-temp build/sanitized-objects
+	BOTTOMUP_CUDA=0 BOTTOMUP_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitized --build-temp build/sanitized-objects
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized $(BIN)/pytest -p no:cacheprovider \
 	    -m "not slow and not gpu and not fuzz" -k "not compile and not instruction_set and not path and not export and not opcheck" \
