@@ -43,7 +43,7 @@ def main() -> None:
     for architecture, found in kernels.items():
         console.print(machine_code_table(architecture, found))
     facts: dict[str, object] = {
-        "kernels": {name: [asdict(each) for each in found] for name, found in kernels.items()}
+        "kernels": {name: [each.summary() for each in found] for name, found in kernels.items()}
     }
     if not arguments.no_traffic:
         step, losses = count_step(), [count_losses(count) for count in ENTITIES]

@@ -63,6 +63,15 @@ class Kernel:
     """Bits of global loads and stores, such as "load 128"."""
     loops: list[Loop] = field(default_factory=list)
 
+    def summary(self) -> dict[str, object]:
+        return {
+            **{name: getattr(self, name) for name in ("name", "registers", "stack_bytes")},
+            "spill_bytes": self.spill_bytes,
+            "kinds": dict(self.kinds),
+            "widths": dict(self.widths),
+            "loops": [dict(loop.kinds) for loop in self.loops],
+        }
+
 
 def kind_of(opcode: str) -> str:
     """Return what an opcode does, a key of KINDS or "arithmetic"."""

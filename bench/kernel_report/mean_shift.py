@@ -69,9 +69,9 @@ def count_step() -> Step:
 
 
 def _count(pixels: int) -> Step:
-    """Run one iteration of random lines on random float16 features (1, D, pixels)."""
+    """Run one iteration on float16 features (1, D, pixels), all of them in every line's window."""
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(DIMENSIONS, pixels))
+    features = 1 + 0.1 * rng.normal(size=(DIMENSIONS, pixels))
     features = (features / np.linalg.norm(features, axis=0)).astype(np.float16)
     sizes = np.array([1, *features.shape, 2, features.size, pixels, 1], np.int64)
     lines = features[:, :LINES].T.astype(np.float32, order="C")
