@@ -38,7 +38,7 @@ BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem,
                                          const std::vector<PackedMatrix<>> &modes, int64_t begin,
                                          int64_t end) {
   const int64_t tiles_per_image = ceil_div(problem.features.pixels, kTile);
-  std::vector<Row> tile(problem.features.dimensions);
+  std::vector<Row> tile(std::max<int64_t>(problem.features.dimensions, 1));
   for (int64_t i = begin; i < end; ++i) {
     const int64_t image = i / tiles_per_image;
     const int64_t first = i % tiles_per_image * kTile;
