@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def measure(
 def peak_memory(with_loss: bool) -> int:
     """Bytes at most resident in a process that holds features and a gradient, or makes it."""
     code = f"""
-import re, sys; sys.path.insert(0, {str(sys.path[0])!r})
+import re, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from bench_losses import *
 features, labels = scene()
 small = features[:, :, :8, :8].contiguous(), labels[:, :8, :8].contiguous()
