@@ -31,7 +31,7 @@ test-sanitizers: .venv/installed-dev
 
 # The CUDA kernels' tests on the PTX that nvcc writes, by an interpreter in the folder PTXRUN.
 test-ptx: .venv/installed-dev
-	PTXRUN=$(PTXRUN) $(BIN)/python -m pytest tests/cuda_host -m ptxrun
+	PTXRUN=$(PTXRUN) PTXRUN_OPT=-O0 $(BIN)/python -m pytest tests/cuda_host -m ptxrun
 
 # Bugs seeded into the CUDA kernels, each of which the tests must find.
 MUTANTS ?= 20
