@@ -8,19 +8,17 @@ Each result is compared with its peer's before it is timed. `graph` is a replay 
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable
 from itertools import cycle
 
 import pytest
 import torch
-from bench_cluster import check, scene
+from bench_cluster import check, plain_assignment, plain_mean_shift, scene
 from bench_losses import ENTITIES
 from bench_losses import scene as loss_scene
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from bottomup_fast import BottomUpLoss, ops
 
@@ -111,18 +109,9 @@ def test_cluster(benchmark: BenchmarkFixture, name: str, count: int) -> None:
     check(ops.Clusters(*(part.cpu() for part in found)), scenes[0].entities, count)
     modes = found.modes[0, :count]
 
-    def plain_mean_shift(features: Tensor) -> Tensor:
-        points = features[0].flatten(1).mT
-        lines = points[:: len(points) // 100][:100].clone()
-        for _ in range(10):
-            similarity = lines @ points.mT
-            inside = torch.where(similarity.abs() >= math.sqrt(0.5), similarity, 0)
-            lines = normalize(inside @ points, dim=-1)
-        return lines
-
     works: dict[str, Work] = {
-        "mean-shift": plain_mean_shift,
-        "assign": lambda features: (features[0].flatten(1).mT @ modes.mT).abs().max(1),
+        "mean-shift": lambda features: plain_mean_shift(features, modes),
+        "assign": lambda features: plain_assignment(features, modes),
         "highest": lambda features: ops.cluster(features, fast=False),
         "fast": lambda features: ops.cluster(features, fast=True),
     }
