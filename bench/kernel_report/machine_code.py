@@ -39,17 +39,6 @@ _SECTION = re.compile(r"^\s*\.section\s+\.text\.(\w+)")
 
 
 @dataclass
-class Loop:
-    """An innermost loop: instructions of its body by kind."""
-
-    kinds: Counter[str]
-
-    @property
-    def arithmetic_per_mma(self) -> float:
-        return self.kinds["arithmetic"] / max(1, self.kinds["tensor core"])
-
-
-@dataclass
 class Kernel:
     """What a kernel needs and is made of, on one architecture."""
 
@@ -61,7 +50,8 @@ class Kernel:
     kinds: Counter[str] = field(default_factory=Counter)
     widths: Counter[str] = field(default_factory=Counter)
     """Bits of global loads and stores, such as "load 128"."""
-    loops: list[Loop] = field(default_factory=list)
+    loops: list[Counter[str]] = field(default_factory=list)
+    """Instructions of the innermost loops, by kind."""
 
     def summary(self) -> dict[str, object]:
         return {
@@ -69,7 +59,7 @@ class Kernel:
             "spill_bytes": self.spill_bytes,
             "kinds": dict(self.kinds),
             "widths": dict(self.widths),
-            "loops": [dict(loop.kinds) for loop in self.loops],
+            "loops": [dict(loop) for loop in self.loops],
         }
 
 
@@ -158,8 +148,7 @@ def _read_code(kernel: Kernel, lines: list[str]) -> None:
     for begin, end in bodies:
         inner = any((begin, end) != (b, e) and begin <= b and e <= end for b, e in bodies)
         if not inner:
-            body = Counter(kind_of(opcode) for opcode, _ in code[begin : end + 1])
-            kernel.loops.append(Loop(body))
+            kernel.loops.append(Counter(kind_of(opcode) for opcode, _ in code[begin : end + 1]))
 
 
 def _bits(opcode: str) -> int:

@@ -48,7 +48,7 @@ class Step:
 
 def steady_loop(kernel: Kernel) -> dict[str, int]:
     """Instructions of the loop with the most tensor core instructions, by kind."""
-    return max(kernel.loops, key=lambda loop: loop.kinds["tensor core"]).kinds
+    return max(kernel.loops, key=lambda loop: loop["tensor core"])
 
 
 def is_step(kernel: Kernel) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ SECTOR = 32
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch as it was asked for and, unless it ran dry, what it moved."""
+    """One launch as it was asked for, and what it moved."""
 
     kernel: str
     grid: tuple[int, int, int]
@@ -58,15 +56,6 @@ class CountingDevice(HostDevice):
             Launch(**{**each, "grid": tuple(each["grid"]), "block": tuple(each["block"])})
             for each in records
         ]
-
-    @contextmanager
-    def dry(self) -> Iterator[None]:
-        """Note launches without running them."""
-        self._set("dry", 1)
-        try:
-            yield
-        finally:
-            self._set("dry", 0)
 
     def _set(self, option: str, value: int) -> None:
         assert self._library.cuda_host_set(option.encode(), ctypes.c_int64(value))

@@ -5,6 +5,8 @@
 
 #include "model/scheduler.h"
 
+#include "model/attributes.h"
+
 namespace {
 
 using cuda_host::options;
@@ -18,33 +20,6 @@ cudaError_t remember(cudaError_t error) {
     last_error = error;
   }
   return error;
-}
-
-constexpr int kDefaultSharedBytes = 48 << 10;
-
-struct Limits {
-  int shared_bytes; // of a block
-  int threads;      // of a multiprocessor
-};
-
-// CUDA C++ Programming Guide, technical specifications per compute capability.
-Limits limits() {
-  switch (options.capability) {
-  case 75:
-    return {64 << 10, 1024};
-  case 80:
-    return {163 << 10, 2048};
-  case 87:
-    return {163 << 10, 1536};
-  case 86:
-  case 89:
-  case 120:
-    return {99 << 10, 1536};
-  case 110:
-    return {227 << 10, 1536};
-  default:
-    return {227 << 10, 2048};
-  }
 }
 
 bool possible(const cudaLaunchConfig_t &config) {
@@ -65,41 +40,15 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
   if (device != 0) {
     return remember(cudaErrorInvalidDevice);
   }
-  switch (attribute) {
-  case cudaDevAttrMaxThreadsPerBlock:
-    *value = 1024;
-    return cudaSuccess;
-  case cudaDevAttrMaxThreadsPerMultiProcessor:
-    *value = limits().threads;
-    return cudaSuccess;
-  case cudaDevAttrWarpSize:
-    *value = 32;
-    return cudaSuccess;
-  case cudaDevAttrMultiProcessorCount:
-    *value = static_cast<int>(options.processors);
-    return cudaSuccess;
-  case cudaDevAttrComputeCapabilityMajor:
-    *value = static_cast<int>(options.capability / 10);
-    return cudaSuccess;
-  case cudaDevAttrComputeCapabilityMinor:
-    *value = static_cast<int>(options.capability % 10);
-    return cudaSuccess;
-  case cudaDevAttrMaxSharedMemoryPerBlock:
-    *value = kDefaultSharedBytes;
-    return cudaSuccess;
-  case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-    *value = limits().shared_bytes;
-    return cudaSuccess;
-  case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-    *value = limits().shared_bytes + (options.capability == 75 ? 0 : 1024);
-    return cudaSuccess;
-  }
-  return remember(cudaErrorInvalidValue);
+  const bool known = cuda_host::attribute_of(
+      static_cast<int>(options.capability), static_cast<int>(options.processors), attribute, value);
+  return known ? cudaSuccess : remember(cudaErrorInvalidValue);
 }
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value) {
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
-    if (value < 0 || value > limits().shared_bytes) {
+    if (value < 0 ||
+        value > cuda_host::limits_of(static_cast<int>(options.capability)).shared_bytes) {
       return remember(cudaErrorInvalidValue);
     }
     shared_limits[kernel] = static_cast<size_t>(value);
@@ -108,17 +57,13 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
 }
 
 cudaError_t cudaMemsetAsync(void *target, int value, size_t bytes, cudaStream_t) {
-  if (options.dry == 0) {
-    std::memset(target, value, bytes);
-  }
+  std::memset(target, value, bytes);
   return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *target, const void *source, size_t bytes, cudaMemcpyKind,
                             cudaStream_t) {
-  if (options.dry == 0) {
-    std::memcpy(target, source, bytes);
-  }
+  std::memcpy(target, source, bytes);
   return cudaSuccess;
 }
 
@@ -151,8 +96,8 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*
   }
   const auto limit = shared_limits.find(kernel);
   const size_t allowed = limit == shared_limits.end()
-                             ? kDefaultSharedBytes
-                             : std::max<size_t>(limit->second, kDefaultSharedBytes);
+                             ? cuda_host::kDefaultSharedBytes
+                             : std::max<size_t>(limit->second, cuda_host::kDefaultSharedBytes);
   if (config.dynamicSmemBytes > allowed) {
     return remember(cudaErrorInvalidValue);
   }
@@ -192,7 +137,6 @@ extern "C" bool cuda_host_set(const char *name, int64_t value) {
       {"eager", &cuda_host::Options::eager},
       {"capability", &cuda_host::Options::capability},
       {"processors", &cuda_host::Options::processors},
-      {"dry", &cuda_host::Options::dry},
   };
   for (const auto &[option, member] : kOptions) {
     if (std::strcmp(name, option) == 0) {

@@ -17,12 +17,11 @@ struct Options {
   int64_t eager = 0; // copies land at once, not when they are waited for
   int64_t capability = 80;
   int64_t processors = 4;
-  int64_t dry = 0; // a build that counts runs no kernel
 };
 extern Options options;
 
-// What a build that counts is told; null in others. A launch is left out on false.
-extern bool (*observe_launch)(const std::string &kernel, const cudaLaunchConfig_t &config);
+// What a build that counts is told; null in others.
+extern void (*observe_launch)(const std::string &kernel, const cudaLaunchConfig_t &config);
 extern void (*observe_block_end)();
 extern void (*observe_multiplication)(); // by a warp
 

@@ -109,12 +109,10 @@ void find_library() {
       nullptr);
 }
 
-/// With the option `dry` kernels are only noted, not run.
-bool note_launch(const std::string &name, const cudaLaunchConfig_t &config) {
+void note_launch(const std::string &name, const cudaLaunchConfig_t &config) {
   counter.launches.push_back({name, config.gridDim, config.blockDim, config.dynamicSmemBytes});
   find_host_stack();
   find_library();
-  return options.dry == 0;
 }
 
 void close_block() {
