@@ -46,7 +46,8 @@ def main() -> None:
         "kernels": {name: [each.summary() for each in found] for name, found in kernels.items()}
     }
     if not arguments.no_traffic:
-        step, losses = count_step(), [count_losses(count) for count in ENTITIES]
+        step = count_step()
+        losses = [count_losses(count, device) for device in (80, 90) for count in ENTITIES]
         console.print(step_table(step, kernels), losses_table(losses))
         facts |= {"step": asdict(step), "losses": [each.summary() for each in losses]}
     if arguments.json:
@@ -119,11 +120,13 @@ def losses_table(losses: list[LossTraffic]) -> Table:
         title=f"losses and gradient without contrast, 1x{DIMENSIONS}x{SIDE}x{SIDE} float32: bytes "
         "moved, of features read once and gradient written once"
     )
-    for column in ("entities", "losses", "target lines", "plain torch, both"):
+    for column in ("entities", "device", "losses", "target lines", "plain torch, both"):
         table.add_column(column, justify="right")
     for each in losses:
         parts = (each.losses_bytes, each.lines_bytes, each.plain_bytes)
-        table.add_row(str(each.entities), *(f"{part / each.fewest_bytes:.2f}x" for part in parts))
+        device = f"{each.capability / 10:.1f}"
+        ratios = (f"{part / each.fewest_bytes:.2f}x" for part in parts)
+        table.add_row(str(each.entities), device, *ratios)
     return table
 
 

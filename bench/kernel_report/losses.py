@@ -22,6 +22,7 @@ class LossTraffic:
     """Of one image with so many entities, float32, contiguous; contrast left out."""
 
     entities: int
+    capability: int
     features: Tensor
     of_lines: list[Launch]
     of_losses: list[Launch]
@@ -43,6 +44,7 @@ class LossTraffic:
     def summary(self) -> dict[str, object]:
         return {
             "entities": self.entities,
+            "capability": self.capability,
             "fewest_bytes": self.fewest_bytes,
             "losses_bytes": self.losses_bytes,
             "lines_bytes": self.lines_bytes,
@@ -90,7 +92,7 @@ def scene(entities: int) -> tuple[Tensor, Tensor]:
     return features.permute(2, 0, 1)[None].contiguous(), labels
 
 
-def count_losses(entities: int, capability: int = 80, processors: int = 16) -> LossTraffic:
+def count_losses(entities: int, capability: int, processors: int = 16) -> LossTraffic:
     """Run target lines, losses and gradient once on the kernels, once in plain torch."""
     import losses_ops as kernels
 
@@ -106,4 +108,4 @@ def count_losses(entities: int, capability: int = 80, processors: int = 16) -> L
     loss = BottomUpLoss(contrast_weight=0.0, max_entities=entities, backend="reference")
     with TorchTraffic() as plain:
         loss(leaf, labels).total.backward()
-    return LossTraffic(entities, features, of_lines, of_losses, plain.moved_bytes)
+    return LossTraffic(entities, capability, features, of_lines, of_losses, plain.moved_bytes)
