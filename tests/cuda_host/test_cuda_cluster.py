@@ -19,6 +19,7 @@ from meanshift_ops import (
     normalise,
     rounded,
 )
+from partition_cases import adjusted_rand_index
 
 from bottomup_fast.reference.clustering import exact_partition
 
@@ -46,19 +47,6 @@ def scene(
     features = np.where(replaced[..., None], stray, features)
     features *= rng.choice([-1, 1], (batch, pixels, 1))
     return features.transpose(0, 2, 1), np.where(replaced, -1, group)
-
-
-def adjusted_rand_index(one: Array, other: Array) -> float:
-    """Agreement of two labellings: 1 if equal but for names, 0 as by chance."""
-    table = np.zeros((one.max() + 1, other.max() + 1))
-    np.add.at(table, (one, other), 1)
-
-    def pairs(counts: Array) -> float:
-        return float((counts * (counts - 1) / 2).sum())
-
-    both, first, second = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    chance = first * second / pairs(np.array([len(one)]))
-    return 1.0 if first == second == chance else (both - chance) / ((first + second) / 2 - chance)
 
 
 def same(one: Clusters, other: Clusters) -> bool:
