@@ -1,14 +1,12 @@
-"""`bottomup segment`: an image or a folder of images to label maps, records and overlays."""
+"""`bottomup segment`: an image or a collection of them to label maps, records and overlays."""
 
 from __future__ import annotations
 
-import csv
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,31 +18,25 @@ from bottomup_fast.cli.common import (
     progress_bar,
     thumbnail,
 )
+from bottomup_fast.collection.items import LIST_SUFFIX, find_items
+from bottomup_fast.collection.output import staged
+from bottomup_fast.collection.reports import OVERVIEW, RESERVED, Reports
+from bottomup_fast.collection.run import Engine, segmenting
+from bottomup_fast.collection.worker import Job, Outcome
 from bottomup_fast.errors import InputError
 
-if TYPE_CHECKING:
-    from bottomup_fast.segmenter import Segmenter
-
-_SUMMARY = ("image", "segments", "seconds", "error")
 _OVERVIEW_IMAGES = 24
 _OVERVIEW_COLUMNS = 6
 _OVERVIEW_SIDE = 320  # pixels
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one image; `seconds` is None where an earlier run segmented it."""
-
-    image: str
-    output: str
-    segments: int | None = None
-    seconds: float | None = None
-    error: str | None = None
-
-
 def segment(
     source: Annotated[
-        Path, typer.Argument(metavar="IMAGE|DIR", help="An image, or a folder of images.")
+        Path,
+        typer.Argument(
+            metavar="IMAGE|DIR|LIST.txt",
+            help="An image, a folder of images, or a text file of paths relative to its folder.",
+        ),
     ],
     model: ModelOption = None,
     output: Annotated[
@@ -66,42 +58,46 @@ def segment(
         bool, typer.Option("--keep-background", help="Label the background too.")
     ] = False,
     device: DeviceOption = "auto",
+    engine: Annotated[
+        Engine, typer.Option(help="Of DIR: this process, or the machines of a Ray cluster.")
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Models of --engine ray; by default one a GPU, or else a CPU."),
+    ] = None,
     as_json: JsonOption = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Of DIR: segment again what is already there.")
     ] = False,
 ) -> None:
-    """Segment an image or a folder of images.
+    """Segment an image or a collection of images.
 
-    Images of a folder that are there from an earlier run are skipped.
+    Images of a collection that are there from an earlier run with the same model and settings are
+    skipped. Exits with 1 if some of its images failed.
     """
     if not source.exists():
         raise InputError(f"{source}: no such file or folder")
-    of_folder = source.is_dir()
-    target = output or Path("segments") / ("" if of_folder else source.stem)
-    if target.resolve() == (source if of_folder else source.parent).resolve():
+    is_list = source.is_file() and source.suffix.lower() == LIST_SUFFIX
+    of_many = source.is_dir() or is_list
+    target = output or Path("segments") / ("" if of_many else source.stem)
+    images = source if source.is_dir() else source.parent
+    if not is_list and target.resolve() == images.resolve():
         raise InputError(f"--output: {target} is the folder of the images; choose another")
+    if workers is not None and engine is not Engine.RAY:
+        raise InputError("--workers: needs --engine ray")
+    if engine is Engine.RAY and not of_many:
+        raise InputError("--engine ray: needs a folder or a list of images")
     sides = None if resolutions is None else _sides(resolutions)
 
-    from bottomup_fast.images import list_images
     from bottomup_fast.models.weights import DEFAULT_MODEL
-    from bottomup_fast.segmenter import Segmenter
 
-    images = list_images(source) if of_folder else [source]
-    if not images:
-        raise InputError(f"{source}: no images in it")
-    segmenter = Segmenter(
-        model or DEFAULT_MODEL, device, sides, scale=scale, keep_background=keep_background
+    job = Job(
+        model or DEFAULT_MODEL, target, device, sides, scale, keep_background, overwrite=overwrite
     )
-    target.mkdir(parents=True, exist_ok=True)
-    if of_folder:
-        _segment_folder(segmenter, images, target, overwrite, as_json)
-        return
-    outcome = _segment_image(segmenter, source, target)
-    if as_json:
-        print_json(asdict(outcome))
+    if of_many:
+        _segment_collection(job, source, engine, workers, as_json)
     else:
-        typer.echo(f"{outcome.segments} segments in {outcome.seconds:.2f} s, written to {target}")
+        _segment_image(job, source, as_json)
 
 
 def _sides(text: str) -> tuple[int, ...]:
@@ -111,92 +107,66 @@ def _sides(text: str) -> tuple[int, ...]:
         raise InputError(f"--resolutions: expected pixels such as 256,512, got {text!r}") from None
 
 
-def _segment_image(segmenter: Segmenter, image: Path, folder: Path) -> Outcome:
+def _segment_image(job: Job, image: Path, as_json: bool) -> None:
+    segmenter = job.segmenter()
+    job.output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     found = segmenter.segment(image)
     seconds = time.perf_counter() - start
-    found.save(folder)
-    return Outcome(str(image), str(folder), len(found), round(seconds, 4))
+    found.save(job.output)
+    if as_json:
+        print_json(asdict(Outcome(str(image), str(job.output), len(found), round(seconds, 4))))
+    else:
+        typer.echo(f"{len(found)} segments in {seconds:.2f} s, written to {job.output}")
 
 
-def _segment_folder(
-    segmenter: Segmenter, images: Sequence[Path], target: Path, overwrite: bool, as_json: bool
+def _segment_collection(
+    job: Job, source: Path, engine: Engine, workers: int | None, as_json: bool
 ) -> None:
     """Segment what is not there yet; exits with 1 if an image failed."""
-    outcomes: list[Outcome] = []
-    try:
-        with progress_bar() as bar:
-            for image, name in bar.track(
-                list(zip(images, _folder_names(images), strict=True)), description="segmenting"
-            ):
-                folder = target / name
-                outcome = None if overwrite else _earlier_outcome(image, folder)
-                if outcome is None:
-                    try:
-                        outcome = _segment_image(segmenter, image, folder)
-                    except InputError as error:
-                        outcome = Outcome(str(image), str(folder), error=str(error))
-                        typer.echo(f"error: {error}", err=True)
-                outcomes.append(outcome)
-                if as_json:
-                    print_json(asdict(outcome))
-    finally:
-        _write_summary(target / "summary.csv", outcomes)
-    _draw_overview(target / "overview.png", outcomes)
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    if not as_json:
-        new = sum(outcome.seconds is not None for outcome in outcomes)
-        there = len(outcomes) - new - failed
-        again = f", {there} already there (--overwrite does them again)" if there else ""
-        broken = f", {failed} failed" if failed else ""
-        typer.echo(f"{new} of {len(outcomes)} images segmented{again}{broken}; written to {target}")
-    if failed:
+    items = find_items(source, RESERVED)
+    with segmenting(job, items, engine, workers) as outcomes:
+        reports = Reports(job.output, items)
+        try:
+            with progress_bar() as bar:
+                for outcome in bar.track(outcomes, total=len(items), description="segmenting"):
+                    reports.add(outcome)
+                    if outcome.error is not None:
+                        typer.echo(f"error: {outcome.error}", err=True)
+                    if as_json:
+                        print_json(asdict(outcome))
+        finally:
+            reports.write_summary()
+        _draw_overview(job.output / OVERVIEW, reports.outcomes())
+    counts = reports.counts()
+    if as_json:
+        print_json({"output": str(job.output), **counts})
+    else:
+        typer.echo(f"{_counted(**counts)}; written to {job.output}")
+    if counts["failed"]:
         raise typer.Exit(1)
 
 
-def _folder_names(images: Sequence[Path]) -> list[str]:
-    """The stem of each image, or its whole name where stems are not unique."""
-    count = Counter(image.stem for image in images)
-    return [image.name if count[image.stem] > 1 else image.stem for image in images]
-
-
-def _earlier_outcome(image: Path, folder: Path) -> Outcome | None:
-    """The outcome of an earlier run if all its files are there and whole."""
-    from bottomup_fast.segmentation import Segmentation
-
-    if not (folder / "overlay.png").is_file():  # the last to be written
-        return None
-    try:
-        return Outcome(str(image), str(folder), len(Segmentation.load(folder)))
-    except InputError:
-        return None
-
-
-def _write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
-    from bottomup_fast.files import atomic_write
-
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _SUMMARY, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(
-            asdict(outcome) | {"image": Path(outcome.image).name} for outcome in outcomes
-        )
+def _counted(images: int, segmented: int, already_there: int, failed: int) -> str:
+    again = (
+        f", {already_there} already there (--overwrite does them again)" if already_there else ""
+    )
+    broken = f", {failed} failed" if failed else ""
+    return f"{segmented} of {images} images segmented{again}{broken}"
 
 
 def _draw_overview(path: Path, outcomes: Sequence[Outcome]) -> None:
     """A contact sheet of the first overlays."""
     from PIL import Image
 
-    from bottomup_fast.files import atomic_write
     from bottomup_fast.images import read_pixels
     from bottomup_fast.overlay import picture_grid
 
-    pictures = []
-    for outcome in [o for o in outcomes if o.error is None][:_OVERVIEW_IMAGES]:
-        overlay = read_pixels(Path(outcome.output) / "overlay.png")
-        pictures.append(thumbnail(overlay, _OVERVIEW_SIDE))
+    shown = [outcome for outcome in outcomes if outcome.error is None][:_OVERVIEW_IMAGES]
+    overlays = (read_pixels(Path(outcome.output) / "overlay.png") for outcome in shown)
+    pictures = [thumbnail(overlay, _OVERVIEW_SIDE) for overlay in overlays]
     if pictures:
         rows = range(0, len(pictures), _OVERVIEW_COLUMNS)
         sheet = picture_grid([pictures[start : start + _OVERVIEW_COLUMNS] for start in rows])
-        with atomic_write(path) as temporary:
+        with staged(path) as temporary:
             Image.fromarray(sheet).save(temporary)

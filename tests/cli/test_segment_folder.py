@@ -40,6 +40,17 @@ def test_every_image_but_the_broken_one_is_segmented(segment, model_file, image_
     assert float(rows["a10.png"]["seconds"]) > 0
     assert rows["a1.png"]["error"] == rows["a2.png"]["segments"] == ""
     assert str(image_folder / "a2.png") in rows["a2.png"]["error"]
+    assert [row["folder"] for row in rows.values()] == ["a1", "a2", "a10"]
+
+
+def test_failures_are_recorded_until_they_are_mended(segment, image_folder, output):
+    segment()
+    (failure,) = map(json.loads, (output / "failures.jsonl").read_text().splitlines())
+    assert failure["image"] == str(image_folder / "a2.png")
+    assert failure["error"].startswith(f"{image_folder / 'a2.png'}: ")
+    (image_folder / "a2.png").write_bytes((image_folder / "a1.png").read_bytes())
+    assert segment().exit_code == 0
+    assert not (output / "failures.jsonl").exists()
 
 
 def test_the_overview_shows_the_overlays(segment, output):
@@ -90,12 +101,19 @@ def test_overwrite_segments_again(segment, output):
 def test_json_is_one_object_an_image(segment, image_folder, output):
     result = segment("--json")
     assert result.exit_code == 1
-    first, broken, last = map(json.loads, result.stdout.splitlines())
+    first, broken, last, counts = map(json.loads, result.stdout.splitlines())
     assert first["image"] == str(image_folder / "a1.png")
     assert first["segments"] == len(Segmentation.load(first["output"]))
     assert broken["segments"] is None
     assert str(image_folder / "a2.png") in broken["error"]
     assert last["error"] is None
+    assert counts == {
+        "output": str(output),
+        "images": 3,
+        "segmented": 2,
+        "already_there": 0,
+        "failed": 1,
+    }
     again = json.loads(segment("--json").stdout.splitlines()[0])
     assert again == first | {"seconds": None}
 
@@ -149,3 +167,58 @@ def test_the_folder_of_the_images_is_refused(run, model_file, image_folder):
     result = run("segment", image_folder, "-m", model_file, "-o", image_folder)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: --output: {image_folder} is the folder of the images")
+
+
+def test_a_list_of_images(run, model_file, image_folder, tmp_path, output):
+    (tmp_path / "list.txt").write_text("images/a10.png\nimages/gone.png\nimages/a1.png\n")
+    result = run("segment", tmp_path / "list.txt", "-m", model_file, "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 1
+    assert f"error: {image_folder / 'gone.png'}: " in result.stderr
+    assert list(summary(output)) == ["images/a10.png", "images/gone.png", "images/a1.png"]
+    assert len(Segmentation.load(output / "a10")) > 0
+
+
+def test_results_of_other_settings_are_refused(segment, output):
+    segment()
+    before = (output / "a1" / "labels.png").read_bytes()
+    result = segment("--scale", "0.5")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: {output}: made otherwise (settings.preprocessing.scale 1.0, now 0.5); "
+        "choose another --output, or --overwrite it\n"
+    )
+    assert (output / "a1" / "labels.png").read_bytes() == before
+    assert "2 of 3 images segmented, 1 failed" in segment("--scale", "0.5", "--overwrite").stdout
+    assert "0 of 3 images segmented, 2 already there" in segment("--scale", "0.5").stdout
+
+
+def test_results_of_nobody_knows_what_are_refused(segment, output):
+    (output / "a10").mkdir(parents=True)
+    result = segment()
+    assert result.exit_code == 2
+    assert f"error: {output}: has a10, but no run.json says what made it; " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--workers", "2"], "--workers: needs --engine ray"),
+        (
+            ["--engine", "ray"],
+            "--engine ray: Ray Data is missing; pip install 'bottomup-fast[ray]'",
+        ),
+    ],
+)
+def test_a_wrong_engine_is_named(segment, output, monkeypatch, options, reason):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = segment(*options)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {reason}\n"
+    assert not output.exists()
+
+
+def test_ray_is_for_collections(run, model_file, image_folder, output):
+    result = run("segment", image_folder / "a1.png", "-m", model_file, "--engine", "ray")
+    assert result.exit_code == 2
+    assert result.stderr == "error: --engine ray: needs a folder or a list of images\n"

@@ -1,0 +1,1 @@
+"""Segmenting many images: which they are, what is done already, and who does the rest."""
