@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bottomup_fast.data.folder import FolderDataset
+from bottomup_fast.data.sources import data_path
 from bottomup_fast.files import atomic_write
 from bottomup_fast.inference import resize, resize_nearest
 from bottomup_fast.models.weights import load_model
@@ -22,7 +23,6 @@ from bottomup_fast.overlay import draw_overlay, picture_grid
 from bottomup_fast.reference import normalise, target_lines
 from bottomup_fast.reference.lines import principal_lines
 from bottomup_fast.segmenter import Segmenter
-from bottomup_fast.training.config import data_path
 
 Picture = NDArray[np.uint8]
 # Validation images whose licences allow showing them; the credits stand beside the pictures.

@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bottomup_fast.data.folder import FolderDataset
+from bottomup_fast.data.sources import data_path
 from bottomup_fast.evaluation.dataset import evaluate_dataset
 from bottomup_fast.files import atomic_write
 from bottomup_fast.models.weights import load_model
 from bottomup_fast.segmenter import Segmenter
-from bottomup_fast.training.config import data_path
 from bottomup_fast.training.trainer import train
 
 from .variants import Variant, training

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from bottomup_fast import __version__
-from bottomup_fast.cli import evaluate, info, models, segment, train
+from bottomup_fast.cli import compare, data, evaluate, info, models, segment, train
 from bottomup_fast.errors import InputError
 
 
@@ -49,6 +49,8 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.add_typer(data.app, name="data")
 app.command("models")(models.models)
 app.command("info")(info.info)
 

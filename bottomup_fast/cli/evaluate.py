@@ -18,11 +18,19 @@ from bottomup_fast.cli.common import (
     progress_bar,
     thumbnail,
 )
+from bottomup_fast.cli.datasets import (
+    FormatOption,
+    LimitOption,
+    ProtocolOption,
+    SplitOption,
+    WhereOption,
+    parse_conditions,
+    print_protocol,
+)
 from bottomup_fast.errors import InputError
 
 if TYPE_CHECKING:
-    from bottomup_fast.data.folder import FolderDataset
-    from bottomup_fast.evaluation.dataset import DatasetEvaluation, Example, Measures
+    from bottomup_fast.evaluation.results import DatasetEvaluation, Example, Measures
 
 # The two kinds of average precision answer different questions and never share a table.
 _TABLES = {
@@ -49,23 +57,16 @@ _EXAMPLES = ("image", "truth", "found")
 
 
 def evaluate(
-    dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="Folder with images/ and masks/.")
-    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of annotated images.")],
     model: ModelOption = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only this part of split.txt, such as val.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=VALUE", help="Only these images of meta.tsv; repeatable."),
-    ] = None,
+    protocol: ProtocolOption = None,
+    format: FormatOption = None,
+    split: SplitOption = None,
+    where: WhereOption = None,
     group_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of meta.tsv to group by.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many images, evenly spaced.")
-    ] = None,
+    limit: LimitOption = None,
     features_constant: Annotated[
         bool,
         typer.Option(
@@ -82,27 +83,46 @@ def evaluate(
 ) -> None:
     """Measure a model on annotated images.
 
-    Over all of them, by group, and over those in which annotated objects touch.
+    Over all of them, by group, and over those in which annotated objects touch; or as a table of
+    the paper, with the figures that it prints.
     """
-    conditions = dict(_condition(text) for text in where or ())
+    conditions = parse_conditions(where)
 
-    from bottomup_fast.data.folder import FolderDataset
     from bottomup_fast.evaluation.dataset import ConstantFeatures, evaluate_dataset
+    from bottomup_fast.evaluation.protocols import (
+        check_group,
+        find_protocol,
+        open_parts,
+        protocol_rows,
+    )
+    from bottomup_fast.evaluation.selection import Selection
     from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
     from bottomup_fast.segmenter import Segmenter
 
-    images = FolderDataset(dataset, split, conditions)
-    if group_by and not any(group_by in row for row in images.metadata.values()):
-        raise InputError(f"--group-by: no column {group_by!r} in {dataset / 'meta.tsv'}")
+    asked = find_protocol(protocol) if protocol else None
+    if asked and asked.separation and features_constant:
+        raise InputError("--features-constant: leaves no features for --protocol separation")
+    if asked and asked.group_by and group_by:
+        raise InputError(f"--group-by: --protocol {protocol} has its own groups")
+    group = asked.group_by if asked and asked.group_by else group_by
+    parts = open_parts(dataset, asked, format, split, conditions)
+    if group:
+        check_group(group, parts)
+    images = Selection(parts, limit)
     name = model or DEFAULT_MODEL
     network = load_model(name)
     segmenter = Segmenter(ConstantFeatures(network) if features_constant else network, device)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    chosen = _evenly_spaced(images, limit)
     with progress_bar() as bar:
-        samples = bar.track((images[i] for i in chosen), len(chosen), description="evaluating")
-        result = evaluate_dataset(segmenter, samples, group_by, separation=not features_constant)
+        positions = bar.track(range(len(images)), description="evaluating")
+        result = evaluate_dataset(
+            segmenter,
+            map(images.read, positions),
+            group,
+            separation=asked.separation if asked else not features_constant,
+        )
+    rows = protocol_rows(asked, {str(name): result}) if asked else []
     report = {
         "dataset": str(dataset),
         "split": split,
@@ -110,6 +130,7 @@ def evaluate(
         "model": str(name),
         "features_constant": features_constant,
         "settings": segmenter.settings.model_dump(mode="json"),
+        **({"protocol": {"name": protocol, "rows": rows}} if asked else {}),
         **result.as_dict(),
     }
     if output is not None:
@@ -117,21 +138,14 @@ def evaluate(
     if as_json:
         print_json(report)
         return
-    _print_tables(result.measures())
+    measures = result.measures()
+    if asked:
+        print_protocol(asked, rows)
+    else:
+        _print_tables(measures)
+    typer.echo(f"{measures['all'].seconds_per_image:.3f} s per image")
     if output is not None:
         typer.echo(f"written to {output}: report.json, worst.png, best.png")
-
-
-def _condition(text: str) -> tuple[str, str]:
-    column, equals, value = text.partition("=")
-    if not column or not equals:
-        raise InputError(f"--where: expected COLUMN=VALUE, got {text!r}")
-    return column, value
-
-
-def _evenly_spaced(images: FolderDataset, limit: int | None) -> list[int]:
-    count = min(limit or len(images), len(images))
-    return [index * len(images) // count for index in range(count)]
 
 
 def _print_tables(measures: dict[str, Measures]) -> None:
@@ -150,7 +164,6 @@ def _print_tables(measures: dict[str, Measures]) -> None:
     ]
     if separations:
         print_table(format_table(separations, _SEPARATION))
-    typer.echo(f"{measures['all'].seconds_per_image:.3f} s per image")
 
 
 def _heading(column: str) -> str:

@@ -59,6 +59,7 @@ def augment(
     crop: int,
     settings: AugmentationSettings,
     generator: np.random.Generator,
+    max_entities: int | None = None,
 ) -> tuple[FloatImage, Labels]:
     """A random crop x crop view of an image, with varied appearance.
 
@@ -68,14 +69,14 @@ def augment(
         crop: side of the result, pixels.
         settings: strength of the variation.
         generator: source of all randomness.
+        max_entities: if given, all but so many largest entities are ignored.
 
     Returns:
         (crop, crop, 3) and (crop, crop); entities made consecutive, beyond the image -1.
     """
     view, view_labels = random_crop(image, labels, crop, settings, generator)
-    return vary_appearance(view, settings, generator), tidy_labels(
-        view_labels, settings.min_entity_pixels
-    )
+    view_labels = tidy_labels(view_labels, settings.min_entity_pixels, max_entities)
+    return vary_appearance(view, settings, generator), view_labels
 
 
 def random_crop(

@@ -1,16 +1,15 @@
-"""Every measure of a data set, overall and by group, as JSON-able dicts and as tables."""
+"""Every measure of a data set, overall and by group, as JSON-able dicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
-from rich.text import Text
 
+from bottomup_fast.data.dataset import Sample
 from bottomup_fast.errors import InputError
 from bottomup_fast.evaluation.average_precision import (
     COCO_THRESHOLDS,
@@ -20,7 +19,9 @@ from bottomup_fast.evaluation.average_precision import (
     descending,
     interpolated_precision,
 )
+from bottomup_fast.evaluation.boundary import boundary_overlaps
 from bottomup_fast.evaluation.inputs import ImageScores, LabelMap, label_scores
+from bottomup_fast.evaluation.masks import Segments, compare_masks
 from bottomup_fast.evaluation.matching import (
     MatchCounts,
     accuracy,
@@ -29,8 +30,9 @@ from bottomup_fast.evaluation.matching import (
     over_images,
     ranked_hits,
 )
-from bottomup_fast.evaluation.overlaps import pair_images, segment_overlaps
+from bottomup_fast.evaluation.overlaps import Overlaps, pair_images, segment_overlaps
 from bottomup_fast.evaluation.segments import BestMatches, best_matches, pool_segments
+from bottomup_fast.segmentation import Segmentation
 
 Metrics: TypeAlias = dict[str, float | int | None]
 
@@ -90,25 +92,48 @@ class DatasetReport:
         Raises:
             InputError: naming the image and the argument that does not fit.
         """
-        if name in self._images:
-            raise InputError(f"name: image {name!r} was added before")
-        if self._scored not in (None, scores is not None):
-            raise InputError(f"scores: image {name!r} and those before differ in having any")
+        self._check_new(name, scores is not None)
         try:
             (pair,) = pair_images([pred_labels], [true_labels], "pred_labels", "true_labels")
             by_label = label_scores(scores, pair.pred_labels, pair.max_pred_label)
         except InputError as error:
             raise InputError(f"image {name!r}: {error}") from None
-        overlaps = segment_overlaps(pair)
-        order = descending(by_label)[:MAX_DETECTIONS]
         self._scored = scores is not None
-        self._images[name] = _Image(
-            group=group,
-            best=best_matches(pair, overlaps),
-            counts=tuple(optimal_counts(overlaps, iou) for iou in COCO_THRESHOLDS),
-            scores=by_label[order],
-            hits=np.stack([ranked_hits(overlaps, order, iou) for iou in COCO_THRESHOLDS]),
+        self._images[name] = _measure(
+            group, segment_overlaps(pair), boundary_overlaps(pair), by_label
         )
+
+    def add_sample(self, sample: Sample, found: Segments, group: str | None = None) -> None:
+        """Measure one image with its scores, mask by mask where true or found segments may overlap.
+
+        Args:
+            sample: with its annotation; of another name than those before.
+            found: its segments.
+            group: such as its modality; None for an image that counts only overall.
+
+        Raises:
+            InputError: naming the image and what does not fit.
+        """
+        if sample.masks is None and isinstance(found, Segmentation):
+            self.add(sample.name, group, found.labels, sample.labels, found.scores)
+            return
+        self._check_new(sample.name, scored=True)
+        try:
+            measured = compare_masks(sample, found)
+        except InputError as error:
+            raise InputError(f"image {sample.name!r}: {error}") from None
+        self._scored = True
+        self._images[sample.name] = _measure(group, *measured)
+
+    def of(self, names: Sequence[str]) -> Metrics:
+        """The metrics of some of the images together, by their names."""
+        return _metrics([self._images[name] for name in names])
+
+    def _check_new(self, name: str, scored: bool) -> None:
+        if name in self._images:
+            raise InputError(f"name: image {name!r} was added before")
+        if self._scored not in (None, scored):
+            raise InputError(f"scores: image {name!r} and those before differ in having any")
 
     def overall(self) -> Metrics:
         """The metrics of all images.
@@ -146,6 +171,19 @@ class DatasetReport:
         ]
 
 
+def _measure(
+    group: str | None, overlaps: Overlaps, bands: Overlaps, scores: NDArray[np.float64]
+) -> _Image:
+    order = descending(scores)[:MAX_DETECTIONS]
+    return _Image(
+        group=group,
+        best=best_matches(overlaps, bands),
+        counts=tuple(optimal_counts(overlaps, iou) for iou in COCO_THRESHOLDS),
+        scores=scores[order],
+        hits=np.stack([ranked_hits(overlaps, order, iou) for iou in COCO_THRESHOLDS]),
+    )
+
+
 def _metrics(images: Sequence[_Image]) -> Metrics:
     best = pool_segments([image.best for image in images])
     counts = list(zip(*(image.counts for image in images), strict=True))
@@ -169,23 +207,3 @@ def _metrics(images: Sequence[_Image]) -> Metrics:
 def _mean(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return float(np.mean(present)) if present else None
-
-
-def format_table(rows: Sequence[Mapping[str, object]], title: str) -> Table:
-    """A table with a column for each key of the rows, in the order in which keys first appear.
-
-    Numbers stand to the right, floats with three decimals; None and absent keys show as a dash.
-    """
-    table = Table(title=Text(title))
-    for key in dict.fromkeys(key for row in rows for key in row):
-        numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
-        table.add_column(Text(key), justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(str(column.header)))) for column in table.columns))
-    return table
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -16,7 +16,6 @@ from bottomup_fast.evaluation.overlaps import (
     BACKGROUND,
     IGNORE,
     Overlaps,
-    SegmentPair,
     pair_images,
     segment_overlaps,
 )
@@ -53,13 +52,16 @@ class BestMatches:
     boundary_iou: NDArray[np.float64]
 
 
-def best_matches(pair: SegmentPair, overlaps: Overlaps) -> BestMatches:
+def best_matches(overlaps: Overlaps, bands: Overlaps) -> BestMatches:
     """Find the prediction of highest IoU for each true segment of an image.
 
     Of predictions with equal IoU the one of higher Boundary IoU counts, so that the result does not
     depend on how segments are numbered. A segment that no prediction touches gets 0 and 0.
+
+    Args:
+        overlaps: of the segments.
+        bands: of their boundary regions.
     """
-    bands = boundary_overlaps(pair)
     # Bands overlap only where their masks do, and both lists have the same order.
     at = np.searchsorted(
         overlaps.true * overlaps.num_pred + overlaps.pred, bands.true * bands.num_pred + bands.pred
@@ -109,7 +111,9 @@ def evaluate_segments(
             neither `ignore` nor `background`.
     """
     pairs = pair_images(pred_labels, true_labels, "pred_labels", "true_labels", ignore, background)
-    return pool_segments([best_matches(pair, segment_overlaps(pair)) for pair in pairs])
+    return pool_segments(
+        [best_matches(segment_overlaps(pair), boundary_overlaps(pair)) for pair in pairs]
+    )
 
 
 def relative_improvement(recalls: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,17 @@ def separation(features: Tensor, labels: Tensor) -> Separation:
                 (line @ run).abs().mean().item() for line, run in zip(lines, runs, strict=True)
             ]
     return Separation(_mean(between), _mean(within), len(between), len(within))
+
+
+def pool(images: Iterable[Separation]) -> Separation:
+    """The figures of several images together: pairs and entities of all of them count alike."""
+    parts = list(images)
+    pairs, entities = sum(part.pairs for part in parts), sum(part.entities for part in parts)
+    inter = math.fsum((part.inter_mean or 0.0) * part.pairs for part in parts)
+    intra = math.fsum((part.intra_entity or 0.0) * part.entities for part in parts)
+    return Separation(
+        inter / pairs if pairs else None, intra / entities if entities else None, pairs, entities
+    )
 
 
 def _mean(values: list[float]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -25,11 +26,13 @@ class Progress:
         step: updates done.
         best_score: best validation score so far.
         config: JSON of the run's configuration, to refuse resuming with another.
+        processes: that train together, since what a step has seen depends on their number.
     """
 
     step: int
     best_score: float
     config: str
+    processes: int = 1
 
 
 def save_checkpoint(
@@ -58,11 +61,13 @@ def load_checkpoint(
     network: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
+    processes: int = 1,
 ) -> Progress:
     """Restore all parts in place.
 
     Raises:
-        InputError: a file that is corrupt, not a checkpoint, or of another configuration.
+        InputError: a file that is corrupt, not a checkpoint, of another configuration, or of
+            another number of processes.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -73,6 +78,10 @@ def load_checkpoint(
     if not _is_same(progress.config, config):
         raise InputError(
             f"{path}: of a run with another configuration; choose another output or start anew"
+        )
+    if progress.processes != processes:
+        raise InputError(
+            f"{path}: of a run of {progress.processes} processes, not {processes}; start as many"
         )
 
     def part(prefix: str) -> dict[str, Tensor]:
@@ -101,9 +110,24 @@ def load_checkpoint(
     return progress
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a run left that was killed while it wrote a file under its temporary name."""
+    written = ("checkpoint", "last", "best", "config", "log", "pictures/step")
+    patterns = [str(Path(name).parent / f".{Path(name).name}-*") for name in written]
+    # The last is safetensors' own.
+    for pattern in (*patterns, ".tmp*"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink()
+
+
 def _is_same(stored: str, config: TrainingConfig) -> bool:
-    """Whether a stored configuration means `config`; settings that came later have defaults."""
+    """Whether a stored configuration means `config`; settings that came later have defaults.
+
+    Where the run lies and how its images are loaded make no difference to it.
+    """
+    loading: Any = {"output": True, "data": {"workers", "cache_images"}}
     try:
-        return TrainingConfig.model_validate_json(stored) == config
+        earlier = TrainingConfig.model_validate_json(stored)
     except ValidationError:
         return False
+    return earlier.model_dump(exclude=loading) == config.model_dump(exclude=loading)

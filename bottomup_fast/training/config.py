@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from bottomup_fast.data.formats import FormatName
+from bottomup_fast.data.sources import DatasetSource, ShapesSource, Source
 from bottomup_fast.data.transforms import AugmentationSettings, NotNegative
 from bottomup_fast.errors import InputError
 from bottomup_fast.models.registry import suggestion
@@ -19,41 +20,18 @@ from bottomup_fast.settings import ModelSettings, Positive, Settings
 Count = Annotated[int, Field(ge=1)]
 
 
-class FolderSource(Settings):
-    """Images of a folder in the form of `data.folder`.
+class DataSettings(Settings):
+    """The stream of training batches.
 
     Attributes:
-        path: relative paths start at the folder given by the environment variable BOTTOMUP_DATA,
-            or else at `../shared/data`.
-        split: name in its `split.txt`.
-        where: `meta.tsv` columns that must have these values.
-        background: whether unlabelled pixels are all background ("complete") or may hold objects.
-        weight: how often it is drawn, relative to the other sources.
+        sources: what samples are drawn from, each as often as its weight says.
+        crop: side of the training images in pixels.
+        batch_size: images that one process takes through the network at once.
+        workers: processes beside each training process that prepare images.
+        cache_images: decoded images that each of them keeps, of each source.
+        erosion: side in pixels of the square that segments are eroded by.
+        augmentation: how much images are varied.
     """
-
-    kind: Literal["folder"]
-    path: Path
-    split: str | None = None
-    where: Mapping[str, str] = {}
-    background: Literal["unknown", "complete"] = "unknown"
-    weight: Positive = 1.0
-
-
-class ShapesSource(Settings):
-    """Procedural scenes of `data.shapes`; a "background" backdrop is known to hold no object."""
-
-    kind: Literal["shapes"]
-    size: Count = 256
-    max_shapes: Count = 40
-    backdrop: Literal["entity", "background"] = "entity"
-    weight: Positive = 1.0
-
-
-Source = Annotated[FolderSource | ShapesSource, Field(discriminator="kind")]
-
-
-class DataSettings(Settings):
-    """The stream of training batches."""
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     crop: Annotated[int, Field(ge=32)]
@@ -87,6 +65,7 @@ class OptimiserSettings(Settings):
     Attributes:
         steps: updates in all; or `epochs` over the sources' images, one of the two.
         epochs: passes over the data.
+        accumulate: batches in one update, whose gradients are averaged.
         learning_rate: peak, for the decoder.
         backbone_factor: the encoder's learning rate relative to it.
         weight_decay: on matrices and kernels only.
@@ -95,10 +74,12 @@ class OptimiserSettings(Settings):
         average_decay: of the exponential moving average that is validated and exported.
         freeze_norms: keep the statistics of batch normalisation as pretrained.
         bfloat16: run the network under bfloat16 autocast.
+        compile: compile the network by `torch.compile`: minutes at the start, faster updates.
     """
 
     steps: Count | None = None
     epochs: Count | None = None
+    accumulate: Count = 1
     learning_rate: Positive = 1e-3
     backbone_factor: NotNegative = 0.3
     weight_decay: NotNegative = 0.01
@@ -107,6 +88,7 @@ class OptimiserSettings(Settings):
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     freeze_norms: bool = True
     bfloat16: bool = True
+    compile: bool = False
 
     @model_validator(mode="after")
     def _one_length(self) -> OptimiserSettings:
@@ -138,6 +120,7 @@ class TrainingConfig(Settings):
         seed: of everything random.
         output: the run's folder.
         checkpoint_every: updates between checkpoints.
+        log_every: updates between rows of the log.
     """
 
     model: ModelSettings
@@ -150,6 +133,7 @@ class TrainingConfig(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     output: Path
     checkpoint_every: Count = 500
+    log_every: Count = 20
 
 
 def load_config(path: str | os.PathLike[str]) -> TrainingConfig:
@@ -176,11 +160,6 @@ def load_config(path: str | os.PathLike[str]) -> TrainingConfig:
         raise InputError(f"{path}: {_first_problem(error)}") from error
 
 
-def data_path(path: Path) -> Path:
-    """Where a relative data path of a configuration lies."""
-    return Path(os.environ.get("BOTTOMUP_DATA", "../shared/data")) / path
-
-
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
@@ -195,8 +174,8 @@ def _fields_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int) or model is None:
             continue
-        if part in ("folder", "shapes"):
-            model = FolderSource if part == "folder" else ShapesSource
+        if part == "shapes" or part in get_args(FormatName):
+            model = ShapesSource if part == "shapes" else DatasetSource
         elif part in model.model_fields:
             annotation = model.model_fields[part].annotation
             candidates = [annotation, *getattr(annotation, "__args__", ())]

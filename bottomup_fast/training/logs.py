@@ -37,7 +37,7 @@ class TrainingLog:
     def write(self, step: int, values: Mapping[str, float], kind: str = "training") -> None:
         """Record numbers of one step."""
         for name, value in values.items():
-            self.writer.writerow([step, kind, name, f"{value:.6g}"])
+            self.writer.writerow([step, kind, name, f"{value:.8g}"])
             self.events.add_scalar(f"{kind}/{name}", value, step)
         self.file.flush()
 

@@ -37,15 +37,19 @@ class TrainingLoss(nn.Module):
 def foreground_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Twice the binary cross-entropy plus one minus the soft Dice coefficient, over known pixels.
 
+    As with the paper's losses a batch averages over its images, those without known pixels (0)
+    included: so it makes no difference how many processes or batches share an update's images.
+
     Args:
         logits: (B, H, W).
         target: (B, H, W): 1 object, 0 background, -1 unknown.
     """
     known = target >= 0
-    if not known.any():
-        return logits.sum() * 0
-    chosen, truth = logits.float()[known], target[known].float()
-    cross_entropy = functional.binary_cross_entropy_with_logits(chosen, truth)
-    probability = torch.sigmoid(chosen)
-    dice = (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
-    return 2 * cross_entropy + 1 - dice
+    truth = (target == 1).float()
+    logits = torch.where(known, logits.float(), 0)
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    mean = (cross_entropy * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
+    probability = torch.sigmoid(logits) * known
+    both = (probability * truth).sum((1, 2))
+    dice = (2 * both + 1) / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)
+    return (2 * mean + 1 - dice).mean()

@@ -1,14 +1,17 @@
 """The endless stream of training samples: sample i depends on the seed and i alone.
 
-So the number of workers changes nothing, and a resumed run continues with the sample that the
-stopped one would have seen.
+So the number of workers changes nothing, a resumed run continues with the sample that the stopped
+one would have seen, and several processes see together what one would with larger batches.
 """
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -16,19 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bottomup_fast.data.folder import FolderDataset
 from bottomup_fast.data.shapes import ShapesDataset
-from bottomup_fast.data.transforms import augment, tidy_labels
+from bottomup_fast.data.sources import DatasetSource, ShapesSource
+from bottomup_fast.data.transforms import augment
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.reference.lines import erode_labels
 from bottomup_fast.settings import ModelSettings, PreprocessingSettings
-from bottomup_fast.training.config import (
-    DataSettings,
-    FolderSource,
-    ShapesSource,
-    TrainingConfig,
-    data_path,
-)
+from bottomup_fast.training.config import DataSettings, TrainingConfig
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN = -1
 ORIGINS = 1024.0
@@ -69,8 +68,8 @@ class TrainingStream(Dataset[Batch]):
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def images_per_epoch(self) -> int:
-        """Images of all folders together (of 1000 for endless sources alone)."""
-        finite = [len(s) for s in self.sources if isinstance(s, CachedFolder)]
+        """Images of all data sets together (of 1000 for endless sources alone)."""
+        finite = [len(s) for s in self.sources if isinstance(s, CachedImages)]
         return sum(finite) or 1000
 
     def __len__(self) -> int:
@@ -81,12 +80,13 @@ class TrainingStream(Dataset[Batch]):
         number = int(np.searchsorted(self.cumulative, generator.random(), side="right"))
         number = min(number, len(self.sources) - 1)
         source = self.sources[number]
-        image, labels = source[int(generator.integers(len(source)))]
+        image, labels, complete = source[int(generator.integers(len(source)))]
         settings = self.data.augmentation
-        view, view_labels = augment(image, labels, self.data.crop, settings, generator)
-        view_labels = tidy_labels(view_labels, max_entities=self.max_entities)
+        view, view_labels = augment(
+            image, labels, self.data.crop, settings, generator, self.max_entities
+        )
         foreground = np.sign(view_labels).astype(np.int8)
-        if not source.complete:
+        if not complete:
             foreground[foreground == 0] = UNKNOWN
         eroded = erode_labels(torch.from_numpy(view_labels), self.data.erosion)
         preprocessing = self.model.preprocessing
@@ -100,32 +100,41 @@ class TrainingStream(Dataset[Batch]):
         )
 
 
-class CachedFolder:
-    """A folder's images in [0, 1] with their labels, decoded once."""
+Annotated: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int32], bool]
+"""Image (H, W, 3) in [0, 1], labels (H, W), and whether all of label 0 is background."""
+
+
+class CachedImages:
+    """Images of a data set, decoded once."""
 
     def __init__(
-        self, source: FolderSource, preprocessing: PreprocessingSettings, cache_images: int
+        self, source: DatasetSource, preprocessing: PreprocessingSettings, cache_images: int
     ) -> None:
-        self.dataset = FolderDataset(data_path(source.path), source.split, dict(source.where))
-        self.complete = source.background == "complete"
+        self.dataset = source.open()
         self.preprocessing = preprocessing
+        self.told = 0
         self._load = lru_cache(cache_images)(self._read)
 
-    def _read(self, index: int) -> tuple[NDArray[np.float16], NDArray[np.int32]]:
+    def _read(self, index: int) -> tuple[NDArray[np.float16], NDArray[np.int32], bool]:
         sample = self.dataset[index]
+        for reason in self.dataset.skipped[self.told :]:
+            logger.warning("skipped: %s", reason)
+        self.told = len(self.dataset.skipped)
+        complete = (sample.background or self.dataset.background) == "complete"
         # Half precision: 2^-11 is finer than the 8-bit steps of nearly all images.
-        return to_unit_range(sample.image, self.preprocessing).astype(np.float16), sample.labels
+        image = to_unit_range(sample.image, self.preprocessing).astype(np.float16)
+        return image, sample.labels, complete
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        image, labels = self._load(index)
-        return image.astype(np.float32), labels
+    def __getitem__(self, index: int) -> Annotated:
+        image, labels, complete = self._load(index)
+        return image.astype(np.float32), labels, complete
 
 
 class SyntheticScenes:
-    """Procedural scenes in [0, 1]."""
+    """Procedural scenes."""
 
     def __init__(
         self, source: ShapesSource, seed: int, preprocessing: PreprocessingSettings
@@ -139,49 +148,57 @@ class SyntheticScenes:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    def __getitem__(self, index: int) -> Annotated:
         image, labels = self.dataset[index]
-        return to_unit_range(image, self.preprocessing), labels
+        return to_unit_range(image, self.preprocessing), labels, self.complete
 
 
 def open_source(
-    source: FolderSource | ShapesSource,
+    source: DatasetSource | ShapesSource,
     seed: int,
     preprocessing: PreprocessingSettings,
     cache_images: int,
-) -> CachedFolder | SyntheticScenes:
+) -> CachedImages | SyntheticScenes:
     """The data set a configuration names."""
-    if isinstance(source, FolderSource):
-        return CachedFolder(source, preprocessing, cache_images)
+    if isinstance(source, DatasetSource):
+        return CachedImages(source, preprocessing, cache_images)
     return SyntheticScenes(source, seed, preprocessing)
 
 
 class _Onwards(Sampler[list[int]]):
-    """Batches of consecutive indices from a step on, without end."""
+    """Batches of consecutive indices from a batch on, without end: every `stride`-th of them."""
 
-    def __init__(self, first_step: int, batch_size: int) -> None:
-        self.first_step, self.batch_size = first_step, batch_size
+    def __init__(self, first: int, stride: int, batch_size: int) -> None:
+        self.first, self.stride, self.batch_size = first, stride, batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self.first_step
-        while True:
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
-            step += 1
+        for batch in count(self.first, self.stride):
+            yield list(range(batch * self.batch_size, (batch + 1) * self.batch_size))
 
 
-def stream_batches(stream: TrainingStream, first_step: int) -> DataLoader[Any]:
-    """Batches from `first_step` on."""
+def stream_batches(
+    stream: TrainingStream, first: int, rank: int = 0, processes: int = 1
+) -> DataLoader[Any]:
+    """Batches from number `first` on, which process `rank` of several counts for itself.
+
+    The batches of the same number are consecutive: together they are one of a single process with
+    so much larger batches.
+    """
     workers = stream.data.workers
     return DataLoader(
         stream,
-        batch_sampler=_Onwards(first_step, stream.data.batch_size),
+        batch_sampler=_Onwards(first * processes + rank, processes, stream.data.batch_size),
         num_workers=workers,
         # Any other way of starting a worker would pickle the stream, which its caches forbid.
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
-def _one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
+    # Schedulers tell all processes of a job to stop; the training still needs its workers to reach
+    # the end of an update, and ends them itself.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

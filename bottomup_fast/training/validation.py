@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bottomup_fast.data.folder import FolderDataset, Sample
+from bottomup_fast.data.dataset import Sample
 from bottomup_fast.data.shapes import ShapesDataset
+from bottomup_fast.data.sources import DatasetSource, ShapesSource
 from bottomup_fast.evaluation.report import DatasetReport
 from bottomup_fast.files import atomic_write
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.overlay import draw_overlay, picture_grid
 from bottomup_fast.segmenter import Segmenter
-from bottomup_fast.training.config import FolderSource, ShapesSource, TrainingConfig, data_path
+from bottomup_fast.training.config import TrainingConfig
 
 METRICS = ("f1", "ap_matching_50", "ap_coco_50", "recall", "miou")
 
@@ -35,7 +36,7 @@ def validate(
     rows: list[list[NDArray[np.uint8]]] = []
     for sample in samples:
         found = segmenter.segment(sample.image)
-        report.add(sample.name, "", found.labels, sample.labels, found.scores)
+        report.add_sample(sample, found)
         if len(rows) < config.validation.pictures:
             nothing = np.zeros_like(sample.labels)
             truth = draw_overlay(sample.image, np.maximum(sample.labels, 0))
@@ -53,12 +54,13 @@ def validate(
     return {name: float(overall[name] or 0.0) for name in METRICS}
 
 
-def validation_samples(source: FolderSource | ShapesSource, seed: int, count: int) -> list[Sample]:
+def validation_samples(source: DatasetSource | ShapesSource, seed: int, count: int) -> list[Sample]:
     """At most `count` samples of a source, evenly spaced; scenes that training does not see."""
-    if isinstance(source, FolderSource):
-        dataset = FolderDataset(data_path(source.path), source.split, dict(source.where))
+    if isinstance(source, DatasetSource):
+        dataset = source.open()
         chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-        return [dataset[int(i)] for i in chosen]
+        # Where broken files are skipped, the next one stands for them, and is not to count twice.
+        return list({(sample := dataset[int(i)]).name: sample for i in chosen}.values())
     scenes = ShapesDataset(
         source.size, source.size, seed + 1, source.max_shapes, backdrop=source.backdrop
     )

@@ -107,7 +107,7 @@ def test_a_wrong_option_is_named(run, model_file, dataset, options, reason):
 def test_what_is_no_data_set_is_named(run, model_file, tmp_path):
     result = run("evaluate", tmp_path, "-m", model_file)
     assert result.exit_code == 2
-    assert result.stderr == f"error: {tmp_path}: no folder 'images' in it\n"
+    assert result.stderr.startswith(f"error: {tmp_path}: none of the formats folder, ")
 
 
 def test_a_broken_image_is_named(run, model_file, dataset):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from bottomup_fast.models.weights import load_model
+from bottomup_fast.training import distributed, trainer
 
 
 @pytest.fixture
@@ -58,6 +59,32 @@ def test_restart_begins_anew(run, config, tmp_path):
     restarted = run("train", config, "--output", output, "--restart")
     assert restarted.exit_code == 0
     assert restarted.stdout.startswith("starts on ")
+
+
+def test_processes_that_torchrun_starts_again_do_not_begin_anew(run, config, monkeypatch):
+    assert run("train", config, "--restart").exit_code == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert run("train", config, "--restart").stdout.startswith("continues on ")
+
+
+def test_sigterm_is_told_in_one_line(run, config, monkeypatch):
+    def stopped(*arguments):
+        raise distributed.Terminated("stopped after 1 of 2 steps")
+
+    monkeypatch.setattr(trainer, "train_among", stopped)
+    result = run("train", config)
+    assert result.exit_code == 143
+    assert result.stdout.endswith("\nstopped after 1 of 2 steps; the same command continues\n")
+
+
+def test_a_failure_elsewhere_is_told_elsewhere(run, config, monkeypatch):
+    def failed(*arguments):
+        raise distributed.FailedElsewhere("process 1 failed")
+
+    monkeypatch.setattr(trainer, "train_among", failed)
+    result = run("train", config)
+    assert result.exit_code == 2
+    assert result.stderr == ""
 
 
 def test_a_bad_configuration_is_one_line(run, config):

@@ -134,6 +134,16 @@ def test_at_most_the_largest_entities_are_kept(labels: Labels, max_entities: int
     assert sorted(kept, reverse=True) == sorted(areas[areas > 0], reverse=True)[:max_entities]
 
 
+def test_crops_keep_at_most_the_largest_entities() -> None:
+    labels = np.kron(np.arange(1, 17, dtype=np.int32).reshape(4, 4), np.ones((16, 16), np.int32))
+    image = np.zeros((64, 64, 3), np.float32)
+    settings = AugmentationSettings(min_entity_pixels=20)
+    for seed in range(10):
+        every = augment(image, labels, 48, settings, rng(seed))[1]
+        largest = augment(image, labels, 48, settings, rng(seed), max_entities=3)[1]
+        np.testing.assert_array_equal(largest, tidy_labels(every, max_entities=3))
+
+
 def test_of_equally_large_entities_the_first_are_kept() -> None:
     labels = np.array([[3, 3, 5, 5, 9, 9, 9]], np.int32)
     assert tidy_labels(labels, max_entities=2).tolist() == [[1, 1, -1, -1, 2, 2, 2]]

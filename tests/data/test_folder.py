@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bottomup_fast.data.folder import FolderDataset, read_label_map
+from bottomup_fast.data.folder import FolderDataset
+from bottomup_fast.data.label_maps import read_label_map
 from bottomup_fast.errors import InputError
 
 LABELS = np.array([[0, 1, 300], [65535, 2, 2]], np.uint16)
@@ -96,19 +97,37 @@ def test_choices_that_leave_nothing_are_refused(
         (None, r"split\.txt: missing, but split 'train' was asked for"),
         ("train a\n", r"split\.txt: lines must be 'split<TAB>name'"),
         ("train\td\n", r"split\.txt: no image 'd' in .*images"),
+        ("train\ta\ntrain\ta\n", r"split\.txt: 'a' is there twice"),
+        ("train\t\xe4\n", r"split\.txt: not UTF-8 text"),
     ],
 )
 def test_bad_split_files_are_named(folder: Path, content: str | None, problem: str) -> None:
     (folder / "split.txt").unlink()
     if content is not None:
-        (folder / "split.txt").write_text(content)
+        (folder / "split.txt").write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match=problem):
         FolderDataset(folder, "train")
 
 
-def test_metadata_needs_names(folder: Path) -> None:
-    (folder / "meta.tsv").write_text("colour\nred\n")
-    with pytest.raises(InputError, match=r"meta\.tsv: no column 'name'"):
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"colour\nred\n", "no column 'name'"),
+        (b"name\tcolour\na\tr\xf6t\n", "not UTF-8 text"),
+        (b"name\tcolour\na\n", r"1 cells in row \['a'\], expected 2"),
+        (b"name\tcolour\na\tred\na\tblue\n", "'a' is there twice"),
+        (b'name\tcolour\na\t"red\n', "not a tab-separated table"),
+    ],
+)
+def test_bad_metadata_is_refused(folder: Path, content: bytes, problem: str) -> None:
+    (folder / "meta.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"meta\.tsv: {problem}"):
+        FolderDataset(folder)
+
+
+def test_images_of_one_name_are_refused(folder: Path) -> None:
+    Image.new("RGB", (3, 2)).save(folder / "images" / "a.bmp")
+    with pytest.raises(InputError, match=r"images.a\.png: of the same name as a\.bmp"):
         FolderDataset(folder)
 
 

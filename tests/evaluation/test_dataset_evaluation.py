@@ -7,18 +7,18 @@ import pytest
 import torch
 from skimage.measure import label
 
-from bottomup_fast.data.folder import Sample
+from bottomup_fast.data.dataset import Sample
 from bottomup_fast.errors import InputError
 from bottomup_fast.evaluation import DatasetReport, f1_score, separation
 from bottomup_fast.evaluation.dataset import (
     ConstantFeatures,
-    DatasetEvaluation,
     entity_separation,
     evaluate_dataset,
-    objects_touch,
 )
+from bottomup_fast.evaluation.results import DatasetEvaluation, objects_touch
 from bottomup_fast.models.weights import build_network
 from bottomup_fast.preprocessing import to_unit_range
+from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.segmenter import Segmenter
 from bottomup_fast.settings import ModelSettings
 
@@ -146,8 +146,8 @@ def test_the_best_and_the_worst_are_kept():
     for number in range(8):
         truth = np.zeros((8, 16), np.int32)
         truth[0] = np.arange(16) // 2 + 1
-        found = np.where(truth <= number, truth, 0)
-        evaluation.add(make_sample(number, truth, 8, 16), found, np.ones(number))
+        found = Segmentation(np.where(truth <= number, truth, 0))
+        evaluation.add(make_sample(number, truth, 8, 16), found)
     assert [one.sample.name for one in evaluation.worst] == [f"image{n}" for n in range(6)]
     assert [one.sample.name for one in evaluation.best] == [f"image{n}" for n in range(7, 1, -1)]
 

@@ -89,6 +89,23 @@ def test_another_configuration_is_refused_whatever_its_network(
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_another_number_of_processes_is_refused(tmp_path: Path, config: TrainingConfig) -> None:
+    path = tmp_path / "two.safetensors"
+    Run(steps=1).save(path, Progress(1, 0, config.model_dump_json(), processes=2))
+    with pytest.raises(InputError, match=r"of a run of 2 processes, not 1; start as many"):
+        Run().load(path, config)
+    run = Run()
+    parts = (run.network, run.average.network, run.optimiser)
+    assert load_checkpoint(path, config, *parts, processes=2).step == 1
+
+
+def test_a_run_may_move_and_load_its_images_otherwise(
+    path: Path, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    moved = make_config(output=str(tmp_path / "moved"), data__workers=2, data__cache_images=5)
+    assert Run().load(path, moved).step == 3
+
+
 def test_settings_that_came_later_have_their_defaults(
     tmp_path: Path, config: TrainingConfig
 ) -> None:

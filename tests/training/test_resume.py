@@ -34,7 +34,6 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 torch.set_num_threads(1)
-trainer.LOG_EVERY = 1
 """
 BETWEEN_CHECKPOINTS = """
 write = TrainingLog.write
@@ -62,6 +61,7 @@ def make_run(make_settings: MakeSettings, tmp_path: Path) -> Callable[[str], Tra
     def make(name: str) -> TrainingConfig:
         settings = make_settings(
             output=str(tmp_path / name),
+            log_every=1,
             model__architecture__foreground=True,
             model__architecture__position_scale=10,
             data__sources=[
@@ -87,9 +87,8 @@ def run_until_killed(config: TrainingConfig, death: str) -> None:
 
 @pytest.mark.slow
 def test_killed_twice_and_resumed_is_as_uninterrupted(
-    make_run: Callable[[str], TrainingConfig], monkeypatch: pytest.MonkeyPatch
+    make_run: Callable[[str], TrainingConfig],
 ) -> None:
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     whole, killed = make_run("whole"), make_run("killed")
     trainer.train(whole)
 

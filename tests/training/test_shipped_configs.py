@@ -7,10 +7,11 @@ import pytest
 import torch
 import yaml
 
+from bottomup_fast.data.sources import DatasetSource
 from bottomup_fast.errors import InputError
 from bottomup_fast.models.weights import build_network
 from bottomup_fast.training import trainer
-from bottomup_fast.training.config import FolderSource, load_config
+from bottomup_fast.training.config import load_config
 
 CONFIGS = sorted(Path(str(files("bottomup_fast") / "configs")).glob("*.yaml"))
 
@@ -27,7 +28,7 @@ def test_every_shipped_configuration_loads_and_describes_a_network(path: Path) -
 
 
 def test_the_shipped_configurations() -> None:
-    assert {path.stem for path in CONFIGS} >= {"cells", "paper", "smoke"}
+    assert {path.stem for path in CONFIGS} >= {"cells", "evican", "paper", "smoke"}
 
 
 def test_the_papers_network_has_101_million_parameters() -> None:
@@ -46,10 +47,10 @@ def test_the_papers_training_is_as_the_paper_says() -> None:
     assert config.loss.segment_gradient_weight == 0.05
     assert config.loss.norm_weight == 0.025
     assert config.data.erosion == 5
-    folders = [source for source in config.data.sources if isinstance(source, FolderSource)]
-    assert [str(source.path) for source in folders] == ["coco_panoptic", "ade20k", "cihp"]
-    assert {source.background for source in folders} == {"unknown"}
-    assert len(config.data.sources) == 4
+    kinds = [source.kind for source in config.data.sources]
+    assert kinds == ["coco-panoptic", "ade20k", "cihp", "shapes"]
+    real = [source for source in config.data.sources if isinstance(source, DatasetSource)]
+    assert {source.split for source in real} <= {"train", "training"}
 
 
 def test_values_the_paper_does_not_give_are_marked() -> None:
@@ -59,22 +60,18 @@ def test_values_the_paper_does_not_give_are_marked() -> None:
     assert names >= {"learning_rate", "crop", "batch_size", "weight", "mean", "std", "resolutions"}
 
 
-@pytest.mark.parametrize("missing", ["coco_panoptic", "ade20k", "cihp"])
+@pytest.mark.parametrize("name", ["paper", "evican"])
 def test_missing_data_is_named_before_any_weights_are_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def no_network(*args: object) -> None:
         pytest.fail("the network was built before the data was opened")
 
     monkeypatch.setattr(trainer, "build_network", no_network)
     monkeypatch.setenv("BOTTOMUP_DATA", str(tmp_path))
-    for name in ("coco_panoptic", "ade20k", "cihp"):
-        if name == missing:
-            break
-        (tmp_path / name / "masks").mkdir(parents=True)
-        (tmp_path / name / "images").mkdir()
-        (tmp_path / name / "images" / "a.png").touch()
-    config = load_config("paper").model_copy(update={"output": tmp_path / "run"})
-    with pytest.raises(InputError, match=f"{tmp_path / missing}: no such folder"):
+    config = load_config(name).model_copy(update={"output": tmp_path / "run"})
+    first = config.data.sources[0]
+    assert isinstance(first, DatasetSource)
+    with pytest.raises(InputError, match=f"{tmp_path / first.path}: no such folder"):
         trainer.train(config)
     assert not (tmp_path / "run").exists()

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -78,6 +82,26 @@ def test_batches_hold_consecutive_samples(make_config: MakeConfig) -> None:
     second = next(iter(stream_batches(stream, 1)))
     for row, index in enumerate((2, 3)):
         assert_same(Batch(*(part[row] for part in second)), stream[index])
+
+
+def test_processes_share_what_one_would_see_with_larger_batches(make_config: MakeConfig) -> None:
+    shares = [
+        islice(stream_batches(TrainingStream(make_config(data__workers=1)), 3, rank, 2), 2)
+        for rank in range(2)
+    ]
+    alone = stream_batches(TrainingStream(make_config(data__batch_size=4)), 3)
+    for one, other, expected in zip(*shares, islice(alone, 2), strict=True):
+        together = Batch(*(torch.cat(parts) for parts in zip(one, other, strict=True)))
+        assert_same(together, expected)
+
+
+def test_workers_leave_sigterm_to_the_training(make_config: MakeConfig) -> None:
+    batches = iter(stream_batches(TrainingStream(make_config(data__workers=1)), 0))
+    first = next(batches)
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGTERM)
+    assert next(batches).images.shape == first.images.shape
 
 
 # Labels
@@ -179,6 +203,24 @@ def test_images_are_decoded_once(
         path.unlink()
     for index, sample in enumerate(first):
         assert_same(sample, stream[index])
+
+
+def test_broken_files_are_left_out_and_named_if_so_wished(
+    make_config: MakeConfig, make_folder: MakeFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_folder("grey", 3)
+    (root / "masks" / "1.png").write_bytes(b"no image")
+    changes = {"data__augmentation": NO_VARIATION, "model__preprocessing": AS_STORED}
+    strict = TrainingStream(make_config(data__sources=[folder(root)], **changes))
+    with pytest.raises(InputError, match=r"masks/1\.png: not a readable label map"):
+        [strict[index] for index in range(20)]
+    source = folder(root, on_error="skip")
+    stream = TrainingStream(make_config(data__sources=[source], data__workers=0, **changes))
+    with caplog.at_level(logging.WARNING):
+        values = {grey_value(stream[index]) for index in range(20)}
+    assert values == {100, 102}
+    (message,) = caplog.messages
+    assert message.startswith(f"skipped: {root}/masks/1.png: not a readable label map")
 
 
 def test_an_epoch_is_the_images_of_all_folders(

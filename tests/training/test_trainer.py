@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.models.network import BottomUpNetwork
@@ -18,6 +19,11 @@ from bottomup_fast.training.loss import TrainingLoss
 from bottomup_fast.training.trainer import train
 
 MakeConfig = Callable[..., TrainingConfig]
+
+
+def read_log(config: TrainingConfig) -> list[list[str]]:
+    with (config.output / "log.csv").open(newline="") as file:
+        return list(csv.reader(file))[1:]
 
 
 def test_a_run_leaves_a_model_and_its_configuration(make_config: MakeConfig) -> None:
@@ -50,6 +56,46 @@ def test_epochs_count_the_images_of_folders(
     train(config)
     state = load_file(config.output / "checkpoint.safetensors")
     assert state["optimiser.0.step"] == 2
+
+
+def test_epochs_count_accumulated_batches(
+    make_config: MakeConfig, make_folder: Callable[[str, int], Path]
+) -> None:
+    source = {"kind": "folder", "path": str(make_folder("grey", 5))}
+    config = make_config(
+        data__sources=[source],
+        data__batch_size=1,
+        optimiser__steps=None,
+        optimiser__epochs=1,
+        optimiser__accumulate=3,
+    )
+    train(config)
+    state = load_file(config.output / "checkpoint.safetensors")
+    assert state["optimiser.0.step"] == 2
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_alike(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled_modules = []
+    compile_module = nn.Module.compile
+
+    def trace(module: nn.Module) -> None:
+        # All of torch.compile but its code generator, which takes minutes.
+        compile_module(module, backend="aot_eager")
+        compiled_modules.append(module)
+
+    monkeypatch.setattr(nn.Module, "compile", trace)
+    changes = {"optimiser__steps": 3, "optimiser__bfloat16": False, "log_every": 1}
+    eager = make_config(output=str(tmp_path / "eager"), **changes)
+    compiled = make_config(output=str(tmp_path / "compiled"), optimiser__compile=True, **changes)
+    train(eager)
+    assert compiled_modules == []
+    train(compiled)
+    assert len(compiled_modules) == 1
+    curves = [{tuple(row[:3]): float(row[3]) for row in read_log(run)} for run in (eager, compiled)]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
 
 def test_a_finished_run_is_not_run_again(make_config: MakeConfig) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bottomup_fast.data.sources import data_path
 from bottomup_fast.errors import InputError
-from bottomup_fast.training.config import TrainingConfig, data_path, load_config
+from bottomup_fast.training.config import TrainingConfig, load_config
 
 MakeSettings = Callable[..., dict[str, Any]]
 
@@ -61,6 +62,15 @@ def test_a_dumped_configuration_loads_as_the_same(load: Load, make_settings: Mak
             r"'data\.sources\.0\.folder\.splits'; did you mean 'split'",
         ),
         (
+            {"data__sources": [{"kind": "coco-panoptic", "path": "x", "wher": {}}]},
+            r"'data\.sources\.0\.coco-panoptic\.wher'; did you mean 'where'",
+        ),
+        (
+            {"validation": {"source": {"kind": "evican", "path": "x", "slit": "val"}}},
+            r"'validation\.source\.evican\.slit'; did you mean 'split'",
+        ),
+        ({"optimiser__acumulate": 2}, "'optimiser.acumulate'; did you mean 'accumulate'"),
+        (
             {"data__sources": [{"kind": "shapes"}, {"kind": "shapes", "max_shape": 3}]},
             r"'data\.sources\.1\.shapes\.max_shape'; did you mean 'max_shapes'",
         ),
@@ -89,9 +99,14 @@ def test_unknown_settings_are_refused_by_their_dotted_name(
         ({"data__crop": 16}, "data.crop: Input should be greater than or equal to 32"),
         ({"data__erosion": 4}, "data.erosion: Input should be 1, 3, 5, 7 or 9"),
         ({"data__sources": []}, "data.sources: .* at least 1"),
-        ({"data__sources": [{"kind": "video"}]}, r"data\.sources\.0: .*'folder', 'shapes'"),
+        ({"data__sources": [{"kind": "video"}]}, r"data\.sources\.0: .*'folder', 'coco-panoptic'"),
         ({"data__sources": [{}]}, r"data\.sources\.0: .*'kind'"),
         ({"data__sources": [{"kind": "folder"}]}, r"data\.sources\.0\.folder\.path: Field requir"),
+        (
+            {"data__sources": [{"kind": "folder", "path": "x", "on_error": "hide"}]},
+            r"data\.sources\.0\.folder\.on_error: Input should be 'raise' or 'skip'",
+        ),
+        ({"optimiser__accumulate": 0}, "optimiser.accumulate: Input should be greater"),
         ({"loss__repulsion_normaliser": "none"}, "loss.repulsion_normaliser: Input should be"),
         ({"loss": [1]}, "loss: Input should be"),
         ({"seed": -1}, "seed: Input should be greater"),

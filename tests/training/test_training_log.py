@@ -20,7 +20,7 @@ def test_numbers_go_to_csv_and_tensorboard(tmp_path: Path) -> None:
     assert rows(tmp_path) == [
         list(COLUMNS),
         ["20", "training", "total", "1.25"],
-        ["20", "training", "norm", "0.333333"],
+        ["20", "training", "norm", "0.33333333"],
         ["20", "validation", "f1", "0.5"],
     ]
     events = EventAccumulator(str(tmp_path / "events")).Reload()

@@ -16,6 +16,14 @@ def as_map(*values: float) -> Tensor:
     return torch.tensor(values).view(1, 1, -1)
 
 
+def test_a_batch_averages_over_its_images() -> None:
+    logits = torch.cat([as_map(0, math.log(3), 1), as_map(2, 0.5, -1), as_map(5, 6, 7)])
+    target = torch.cat([as_map(1, 0, -1), as_map(1, 1, 0), as_map(-1, -1, -1)])
+    alone = [foreground_loss(logits[i : i + 1], target[i : i + 1]).item() for i in range(3)]
+    assert alone[2] == 0
+    assert foreground_loss(logits, target).item() == pytest.approx(sum(alone) / 3)
+
+
 def test_foreground_loss_by_hand() -> None:
     # Probabilities 1/2 and 3/4 for an object and a background pixel.
     loss = foreground_loss(as_map(0, math.log(3)), as_map(1, 0))
