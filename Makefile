@@ -7,7 +7,7 @@ OUTPUT ?= segments/$(basename $(notdir $(IMAGE)))
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc -type f)
 
-CXX_FILES = $(shell find csrc tests/cuda_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES = $(shell find csrc examples/cpp tests/cuda_host tests/runtime -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: segment test test-slow test-sanitizers test-ptx mutations fuzz bench kernel-report lint format clean
 
@@ -67,7 +67,7 @@ clean:
 # The library is compiled against the torch it will run with, hence no build isolation.
 .venv/torch:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet torch torchvision numpy "setuptools>=77" ninja
+	$(BIN)/pip install --quiet torch torchvision numpy "setuptools>=77" ninja pybind11
 	touch $@
 
 .venv/installed: .venv/torch $(SOURCES)

@@ -25,10 +25,15 @@ from cuda_toolkit import (  # noqa: E402
     plan_cuda_build,
     static_runtime,
 )
+from runtime_build import belongs_to_runtime, runtime_extension  # noqa: E402
 
 OLDEST_TORCH = (2, 11)
 # Errors of memory and undefined behaviour end the program: for tests, see `make test-sanitizers`.
-SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+SANITIZERS = (
+    ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    if os.environ.get("BOTTOMUP_SANITIZE") == "1"
+    else []
+)
 
 
 def capabilities() -> set[tuple[int, int]]:
@@ -48,10 +53,9 @@ def library() -> Extension:
         if CUDA.reason
         else f"building for the CPU and compute capabilities {', '.join(CUDA.architectures)}"
     )
-    sources = sorted(Path("csrc").rglob("*.cpp"))
+    sources = [file for file in sorted(Path("csrc").rglob("*.cpp")) if not belongs_to_runtime(file)]
     if CUDA.root is None:
         sources.remove(Path("csrc/torch/cuda.cpp"))
-    sanitizers = SANITIZERS if os.environ.get("BOTTOMUP_SANITIZE") == "1" else []
 
     major, minor = OLDEST_TORCH
     return Extension(
@@ -75,14 +79,14 @@ def library() -> Extension:
             # System headers: a warning in a later torch must not break the build.
             *(f"-isystem{folder}" for folder in include_paths()),
             *([f"-isystem{CUDA.root / 'include'}"] if CUDA.root else []),
-            *sanitizers,
+            *SANITIZERS,
         ],
         # Sanitizers' symbols come with the program that loads the library.
         extra_link_args=[
             # Linked into the library, so that it loads where there is no CUDA.
             *([f"-L{static_runtime(CUDA.root)}", "-lcudart_static"] if CUDA.root else []),
             *(["-ldl", "-lrt", "-lpthread"] if CUDA.root else []),
-            *(sanitizers or ["-Wl,--no-undefined"]),
+            *(SANITIZERS or ["-Wl,--no-undefined"]),
         ],
         library_dirs=library_paths(),
         libraries=["torch_cpu"],
@@ -102,9 +106,14 @@ class BuildWithKernels(BuildExtension):
                 raise SystemExit(f"error: {error}") from None
         super().build_extensions()
 
+    def build_extension(self, ext: Extension) -> None:
+        # Both extensions compile some of the same files, with other flags.
+        shared, self.build_temp = self.build_temp, str(Path(self.build_temp) / ext.name)
+        super().build_extension(ext)
+        self.build_temp = shared
+
 
 setup(
-    ext_modules=[library()],
+    ext_modules=[library(), runtime_extension(Path("csrc"), SANITIZERS)],
     cmdclass={"build_ext": BuildWithKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -15,7 +15,6 @@ from torch.nn import functional
 from bottomup_fast.clustering import assign_pixels, find_modes
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
 from bottomup_fast.reference.clustering import evenly_spaced
-from bottomup_fast.reference.lines import normalise
 from bottomup_fast.region_clustering import cluster_regions
 from bottomup_fast.settings import ClusteringSettings, ModelSettings
 from bottomup_fast.tiling import Tile, tiles
@@ -121,9 +120,9 @@ def _cluster_together(
     for view in first_pass:
         pixels = view.mask.flatten().nonzero().squeeze(1)
         pixels = evenly_spaced(pixels, math.ceil(share * len(pixels)))
-        sample.append(normalise(view.features.flatten(1)[:, pixels].mT, dim=-1))
+        sample.append(view.features.flatten(1)[:, pixels])
     min_support = max(1, round(share * clustering.min_support))
-    lines = torch.cat(sample).mT.unsqueeze(1)
+    lines = torch.cat(sample, 1).unsqueeze(1)
     every = torch.ones_like(lines[0], dtype=torch.bool)
     modes = find_modes(lines, every, clustering.bandwidth_deg, min_support).lines
     index = torch.empty(height, width, dtype=torch.int32, device=modes.device)
@@ -150,7 +149,7 @@ def _cluster_by_region(
             foreground[core] = view.foreground.cpu()
         mask = view.mask.cpu()
         pixels.append(numbers[core][mask])
-        lines.append(normalise(view.features.flatten(1)[:, view.mask.flatten()].mT, dim=-1))
+        lines.append(view.features.flatten(1)[:, view.mask.flatten()].mT)
     pixel, points = torch.cat(pixels), torch.cat(lines)
     regions = np.asarray(
         label((foreground > clustering.foreground_threshold).numpy(), connectivity=1)  # type: ignore[no-untyped-call]

@@ -38,7 +38,7 @@ def cluster_regions(
     """Partition every region by the modes of its own points (eq. 10).
 
     Args:
-        points: (N, D) unit lines.
+        points: (N, D) of any length and sign.
         regions: (N,) integers from 0; every number up to the largest occurs.
         bandwidth_deg: half opening angle of the window, degrees in (0, 45].
         min_support: points a mode needs in its window; a region without any is one cluster.
@@ -56,7 +56,8 @@ def cluster_regions(
         )
         index = torch.empty_like(position).index_copy_(0, order, position)
         return index, torch.empty_like(similarity).index_copy_(0, order, similarity), modes
-    return _cluster_in_torch(points, order, sizes, bandwidth_deg, min_support)
+    lines = normalise(points, dim=-1)
+    return _cluster_in_torch(lines, order, sizes, bandwidth_deg, min_support)
 
 
 def _cluster_in_torch(

@@ -1,0 +1,118 @@
+"""A network in an ONNX file, run by onnxruntime."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bottomup_fast.errors import InputError
+from bottomup_fast.export.seal import read_sealed
+
+MULTIPLE = 32
+"""Both sides of the network's input are multiples of this."""
+_LAYOUT = "1"
+_SETTINGS_KEY = "bottomup_fast"
+FloatArray = NDArray[np.float32]
+
+
+class OnnxNetwork:
+    """A network that `bottomup export --to onnx` has written; several threads may run it at once.
+
+    Args:
+        path: the file.
+        threads: of onnxruntime for one image; its own choice by default.
+
+    Attributes:
+        settings: the model's settings, JSON, without `mean` and `std`, which are inside the file.
+
+    Raises:
+        InputError: missing, truncated, damaged or foreign file, or of another layout.
+        ImportError: without onnxruntime.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        onnxruntime = _onnxruntime()
+        self.path = os.fspath(path)
+        content = read_sealed(path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised, too
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its own exceptions have no common base but this
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.path}: not a readable ONNX model ({reason})") from error
+        metadata = session.get_modelmeta().custom_metadata_map
+        self.settings = _settings_outside(self.path, metadata)
+        self._sides = [int(side) for side in metadata["fixed_resolutions"].split(",") if side]
+        self._takes_origin = len(session.get_inputs()) > 1
+        self._session = session
+
+    def __call__(self, image: FloatArray, y: int, x: int) -> tuple[FloatArray, FloatArray | None]:
+        """Run the network on one image.
+
+        Args:
+            image: (3, H, W) in [0, 1]; any H, W of at least 1.
+            y: row of its corner in the image that it is a part of.
+            x: column, likewise.
+
+        Returns:
+            features (D, H, W), and foreground logits (H, W) if the network has them.
+
+        Raises:
+            InputError: an image larger than the file's resolutions.
+        """
+        height, width = image.shape[1:]
+        rows, columns = self._size(height, width)
+        padding = ((0, 0), (0, rows - height), (0, columns - width))
+        feed: dict[str, NDArray[Any]] = {"image": np.pad(image, padding, mode="edge")[None]}
+        if self._takes_origin:
+            feed["origin"] = np.array([[y, x]], np.float32)
+        features, *logits = (
+            output[0, ..., :height, :width] for output in self._session.run(None, feed)
+        )
+        return features, logits[0] if logits else None
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """What the file takes that holds an image of this size."""
+        if self._sides and max(height, width) > self._sides[-1]:
+            raise InputError(
+                f"image: {height}x{width} pixels after scaling, {self.path} takes "
+                f"{self._sides[-1]} at most; give resolutions or tile_size that fit, or export anew"
+            )
+        if len(self._sides) == 1:
+            return self._sides[0], self._sides[0]
+        return height + -height % MULTIPLE, width + -width % MULTIPLE
+
+
+def _onnxruntime() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise ImportError("onnxruntime is missing: pip install onnxruntime") from error
+
+
+def _settings_outside(path: str, metadata: Mapping[str, str]) -> str:
+    """The settings of an exported file for who uses it: its images are not yet normalised."""
+    if _SETTINGS_KEY not in metadata or "layout" not in metadata:
+        raise InputError(f"{path}: no metadata of `bottomup export`; export the model again")
+    if metadata["layout"] != _LAYOUT:
+        raise InputError(
+            f"{path}: written in layout {metadata['layout']}, this version reads {_LAYOUT}; "
+            "export the model again with this version"
+        )
+    try:
+        settings = json.loads(metadata[_SETTINGS_KEY])
+        settings["preprocessing"] |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: metadata: settings are not a model's ({error})") from error
+    return json.dumps(settings)

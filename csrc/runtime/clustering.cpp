@@ -1,0 +1,151 @@
+#include "bottomup/clustering.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "contracts/assign.h"
+#include "contracts/cluster.h"
+#include "contracts/cluster_regions.h"
+#include "contracts/mean_shift.h"
+#include "runtime/threads.h"
+
+namespace bottomup {
+namespace {
+
+void check(bool condition, const std::string &message) {
+  if (!condition)
+    throw Error(message);
+}
+
+void check(Status status) { check(status == Status::ok, message(status)); }
+
+void check_window(double bandwidth_deg, int64_t min_support) {
+  check(bandwidth_deg > 0 && bandwidth_deg <= 45,
+        "bandwidth_deg must be in (0, 45], got " + std::to_string(bandwidth_deg));
+  check(min_support >= 1, "min_support must be at least 1, got " + std::to_string(min_support));
+}
+
+FeatureMaps maps_of(const FeatureView &view) {
+  check(view.dimensions >= 1, "features must have at least one dimension");
+  check(view.height >= 0 && view.width >= 0, "features must not have a negative size");
+  check(view.data || view.pixels() == 0, "features: no data");
+  return {1, view.dimensions,     view.pixels(),    view.data, DataType::float32,
+          0, view.channel_stride, view.pixel_stride};
+}
+
+FeatureMaps points_of(const float *points, int64_t count, int64_t dimensions) {
+  return maps_of(FeatureView::interleaved(points, 1, count, dimensions));
+}
+
+} // namespace
+
+Clusters cluster(const FeatureView &features, const bool *mask, const ClusterOptions &options) {
+  check_window(options.bandwidth_deg, options.min_support);
+  check(options.rounds >= 1, "rounds must be at least 1");
+  check(options.max_modes >= 1, "max_modes must be at least 1");
+  Clusters found;
+  found.labels = LabelMap(features.height, features.width);
+  found.score = Grid<float>(features.height, features.width);
+  int32_t num_modes = 0;
+
+  ClusterProblem problem{};
+  problem.features = maps_of(features);
+  found.modes.resize(options.max_modes * features.dimensions);
+  found.support.resize(options.max_modes);
+  problem.mask = mask;
+  problem.width = features.width;
+  problem.settings = {options.bandwidth_deg, options.min_support, options.rounds, options.fast};
+  problem.max_modes = options.max_modes;
+  problem.labels = found.labels.values.data();
+  problem.num_segments = &found.num_segments;
+  problem.score = found.score.values.data();
+  problem.modes = found.modes.data();
+  problem.support = found.support.data();
+  problem.num_modes = &num_modes;
+  check(cluster_cpu(problem, selected_simd(), library_parallel_for));
+  found.modes.resize(num_modes * features.dimensions);
+  found.support.resize(num_modes);
+  return found;
+}
+
+ShiftedSeeds mean_shift(const float *points, int64_t num_points, const float *seeds,
+                        int64_t num_seeds, int64_t dimensions, double bandwidth_deg,
+                        double tolerance, int64_t max_steps) {
+  check_window(bandwidth_deg, 1);
+  check(max_steps >= 0, "max_steps must not be negative");
+  MeanShiftProblem problem{};
+  problem.points = points_of(points, num_points, dimensions);
+  problem.seeds = points_of(seeds, num_seeds, dimensions);
+  ShiftedSeeds result{std::vector<float>(num_seeds * dimensions), std::vector<int32_t>(num_seeds)};
+  problem.bandwidth_deg = bandwidth_deg;
+  problem.tolerance = tolerance;
+  problem.max_steps = max_steps;
+  problem.modes = result.modes.data();
+  problem.support = result.support.data();
+  check(mean_shift_cpu(problem, selected_simd(), library_parallel_for));
+  return result;
+}
+
+Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes) {
+  const auto count = static_cast<int32_t>(num_modes);
+  check(num_modes >= 0 && count == num_modes, "num_modes is outside the range of int32");
+  AssignProblem problem{};
+  problem.features = maps_of(features);
+  Assignment result{std::vector<int32_t>(features.pixels()), std::vector<float>(features.pixels())};
+  problem.max_modes = num_modes;
+  problem.modes = modes;
+  problem.num_modes = &count;
+  problem.index = result.index.data();
+  problem.score = result.score.data();
+  check(assign_cpu(problem, selected_simd(), library_parallel_for));
+  return result;
+}
+
+RegionClusters cluster_regions(const float *points, int64_t num_points, int64_t dimensions,
+                               const int32_t *regions, double bandwidth_deg, int64_t min_support) {
+  check_window(bandwidth_deg, min_support);
+  const FeatureMaps maps = points_of(points, num_points, dimensions);
+  int64_t count = 0;
+  for (int64_t i = 0; i < num_points; ++i) {
+    check(regions[i] >= 0 && regions[i] < num_points,
+          "regions must be numbered from 0 without gaps");
+    count = std::max<int64_t>(count, regions[i] + 1);
+  }
+  std::vector<int64_t> offsets(count + 1);
+  for (int64_t i = 0; i < num_points; ++i)
+    ++offsets[regions[i] + 1];
+  check(std::find(offsets.begin() + 1, offsets.end(), 0) == offsets.end(),
+        "regions must be numbered from 0 without gaps");
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+
+  // Sorted by region, in the order given within one.
+  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1), place(num_points);
+  std::vector<float> sorted(num_points * dimensions);
+  for (int64_t i = 0; i < num_points; ++i) {
+    place[i] = next[regions[i]]++;
+    std::copy_n(points + i * dimensions, dimensions, &sorted[place[i] * dimensions]);
+  }
+  std::vector<int32_t> index(num_points);
+  std::vector<float> score(num_points);
+  ClusterRegionsProblem problem{};
+  problem.points = maps;
+  problem.points.data = sorted.data();
+  problem.regions = count;
+  problem.offsets = offsets.data();
+  problem.bandwidth_deg = bandwidth_deg;
+  problem.min_support = min_support;
+  problem.index = index.data();
+  problem.score = score.data();
+  check(cluster_regions_cpu(problem, selected_simd(), library_parallel_for));
+
+  RegionClusters result{std::vector<int32_t>(num_points), std::vector<float>(num_points),
+                        std::move(problem.modes)};
+  for (int64_t i = 0; i < num_points; ++i) {
+    result.index[i] = index[place[i]];
+    result.score[i] = score[place[i]];
+  }
+  return result;
+}
+
+} // namespace bottomup

@@ -1,0 +1,24 @@
+// Models in files that `bottomup export` has written.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "bottomup/segmenter.h"
+#include "bottomup/types.h"
+
+namespace bottomup {
+
+/// A network and the settings to use it with. The file normalises images by mean and deviation, so
+/// that those of the settings are 0 and 1.
+struct Model {
+  ModelSettings settings;
+  std::shared_ptr<const FeatureExtractor> network;
+};
+
+/// Opens an AOTInductor package (".pt2") where the library was built with libtorch. `threads` of
+/// the network on the CPU, for the whole process: 0 for libtorch's own choice. A package is a
+/// program: open only what you trust. Throws Error naming the file.
+BOTTOMUP_API Model open_model(const std::string &path, int threads = 0);
+
+} // namespace bottomup

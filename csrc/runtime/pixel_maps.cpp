@@ -1,0 +1,239 @@
+#include "runtime/pixel_maps.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "bottomup/clustering.h"
+#include "bottomup/merging.h"
+#include "runtime/preprocessing.h"
+#include "runtime/tiling.h"
+
+namespace bottomup {
+namespace {
+
+constexpr int64_t kMultiple = 32; // of the network's input
+constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees beside it
+constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
+constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
+
+/// The network's output for the core of a tile.
+struct View {
+  Rectangle core;
+  std::vector<float> features; // (D, h, w)
+  Grid<float> foreground;      // probability; empty where the network does not tell
+  std::vector<int64_t> pixels; // of the core, counted in it: those that are clustered
+
+  FeatureView maps(int64_t dimensions) const {
+    return FeatureView::planar(features.data(), dimensions, core.height(), core.width());
+  }
+};
+
+using Views = std::function<void(const std::function<void(const View &)> &visit)>;
+
+/// At most `count` elements at equal distances.
+std::vector<int64_t> evenly_spaced(const std::vector<int64_t> &values, int64_t count) {
+  const auto size = static_cast<int64_t>(values.size());
+  if (size <= count)
+    return values;
+  std::vector<int64_t> chosen(count);
+  for (int64_t i = 0; i < count; ++i)
+    chosen[i] = values[(2 * i + 1) * size / (2 * count)];
+  return chosen;
+}
+
+/// The features of some pixels, one after another: (pixels, D).
+void append_features(const View &view, int64_t dimensions, const std::vector<int64_t> &pixels,
+                     std::vector<float> &lines) {
+  const int64_t count = view.core.height() * view.core.width();
+  size_t next = lines.size();
+  lines.resize(next + pixels.size() * dimensions);
+  for (const int64_t pixel : pixels)
+    for (int64_t d = 0; d < dimensions; ++d)
+      lines[next++] = view.features[d * count + pixel];
+}
+
+template <typename T> void crop(const T *from, const Tile &tile, int64_t maps, T *to) {
+  const auto &[core, window] = tile;
+  for (int64_t map = 0; map < maps; ++map)
+    for (int64_t y = core.y0; y < core.y1; ++y) {
+      const T *row =
+          from + ((map * window.height() + y - window.y0) * window.width() - window.x0 + core.x0);
+      to = std::copy_n(row, core.width(), to);
+    }
+}
+
+Planes window_of(const Planes &image, const Rectangle &window) {
+  Planes result(window.height(), window.width());
+  crop(image.values.data(), {window, {0, image.height, 0, image.width}}, 3, result.values.data());
+  return result;
+}
+
+class ImageMaps {
+public:
+  ImageMaps(const FeatureExtractor &network, const Planes &image, const ModelSettings &settings,
+            bool keep_background)
+      : network_(network), image_(image), clustering_(settings.clustering),
+        dimensions_(settings.architecture.feature_dim),
+        has_foreground_(settings.architecture.foreground), keep_background_(keep_background) {}
+
+  PixelMaps run(int64_t tile_size) const {
+    const int64_t halo = std::max(image_.height, image_.width) <= tile_size ? 0 : kHalo;
+    const std::vector<Tile> grid = tiles(image_.height, image_.width, tile_size, halo, kMultiple);
+    const Views computed = [&](const auto &visit) {
+      for (const Tile &tile : grid)
+        visit(view_of(tile));
+    };
+    if (clustering_.by_region && has_foreground_ && !keep_background_)
+      return cluster_by_region(computed);
+    if (grid.size() > 1 && image_.pixels() * dimensions_ > kKeptFeatures)
+      return cluster_together(computed);
+    std::vector<View> kept;
+    for (const Tile &tile : grid)
+      kept.push_back(view_of(tile));
+    return cluster_together([&](const auto &visit) { std::ranges::for_each(kept, visit); });
+  }
+
+private:
+  View view_of(const Tile &tile) const {
+    const auto &[core, window] = tile;
+    const int64_t seen = window.height() * window.width();
+    const bool whole = window.height() == core.height() && window.width() == core.width();
+    std::vector<float> features(dimensions_ * seen), logits(has_foreground_ ? seen : 0);
+    {
+      const Planes part = window_of(image_, window);
+      network_.extract({part.values.data(), window.height(), window.width(), window.y0, window.x0},
+                       features.data(), has_foreground_ ? logits.data() : nullptr);
+    }
+    View view{core, {}, {}, {}};
+    if (whole) {
+      view.features = std::move(features);
+    } else {
+      view.features.resize(dimensions_ * core.height() * core.width());
+      crop(features.data(), tile, dimensions_, view.features.data());
+    }
+    if (has_foreground_) {
+      view.foreground = Grid<float>(core.height(), core.width());
+      crop(logits.data(), tile, 1, view.foreground.values.data());
+      for (float &value : view.foreground.values)
+        value = sigmoid(value);
+    }
+    for (int64_t pixel = 0; pixel < core.height() * core.width(); ++pixel)
+      if (!has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]))
+        view.pixels.push_back(pixel);
+    return view;
+  }
+
+  /// Each step rounded to float32.
+  static float sigmoid(float logit) {
+    const auto power = static_cast<float>(std::exp(-static_cast<double>(logit)));
+    return 1.0f / (1.0f + power);
+  }
+
+  bool is_foreground(float probability) const {
+    return probability > static_cast<float>(clustering_.foreground_threshold);
+  }
+
+  PixelMaps empty_maps() const {
+    PixelMaps maps{Grid<int32_t>(image_.height, image_.width, -1),
+                   Grid<float>(image_.height, image_.width),
+                   {},
+                   {}};
+    if (has_foreground_)
+      maps.foreground = Grid<float>(image_.height, image_.width);
+    return maps;
+  }
+
+  void keep_foreground(const View &view, PixelMaps &maps) const {
+    if (!has_foreground_)
+      return;
+    const float *from = view.foreground.values.data();
+    for (int64_t y = view.core.y0; y < view.core.y1; ++y, from += view.core.width())
+      std::copy_n(from, view.core.width(), &(*maps.foreground)(y, view.core.x0));
+  }
+
+  /// A pixel of a core, counted in the image.
+  int64_t in_image(const View &view, int64_t pixel) const {
+    return (view.core.y0 + pixel / view.core.width()) * image_.width + view.core.x0 +
+           pixel % view.core.width();
+  }
+
+  /// One set of modes for the whole image: found on a sample of pixels, assigned to all.
+  PixelMaps cluster_together(const Views &views) const {
+    const double share =
+        std::min(1.0, static_cast<double>(kModePixels) / static_cast<double>(image_.pixels()));
+    std::vector<float> lines;
+    views([&](const View &view) {
+      const double count = std::ceil(share * static_cast<double>(view.pixels.size()));
+      append_features(view, dimensions_, evenly_spaced(view.pixels, static_cast<int64_t>(count)),
+                      lines);
+    });
+    ClusterOptions options;
+    options.bandwidth_deg = clustering_.bandwidth_deg;
+    options.min_support =
+        std::max<int64_t>(1, round_to_even(share * static_cast<double>(clustering_.min_support)));
+    const auto count = static_cast<int64_t>(lines.size()) / dimensions_;
+    PixelMaps maps = empty_maps();
+    maps.modes =
+        cluster(FeatureView::interleaved(lines.data(), 1, count, dimensions_), nullptr, options)
+            .modes;
+    const int64_t num_modes = static_cast<int64_t>(maps.modes.size()) / dimensions_;
+    views([&](const View &view) {
+      keep_foreground(view, maps);
+      const Assignment found = num_modes > 0
+                                   ? assign(view.maps(dimensions_), maps.modes.data(), num_modes)
+                                   : Assignment{};
+      for (const int64_t pixel : view.pixels) {
+        const int64_t place = in_image(view, pixel);
+        maps.index.values[place] = num_modes > 0 ? found.index[pixel] : 0;
+        maps.cosine.values[place] = num_modes > 0 ? found.score[pixel] : 0;
+      }
+    });
+    return maps;
+  }
+
+  /// Each connected piece of the foreground on its own; only foreground features are kept.
+  PixelMaps cluster_by_region(const Views &views) const {
+    PixelMaps maps = empty_maps();
+    std::vector<int64_t> pixels;
+    std::vector<float> points;
+    views([&](const View &view) {
+      keep_foreground(view, maps);
+      append_features(view, dimensions_, view.pixels, points);
+      for (const int64_t pixel : view.pixels)
+        pixels.push_back(in_image(view, pixel));
+    });
+    LabelMap foreground(image_.height, image_.width);
+    for (const int64_t pixel : pixels)
+      foreground.values[pixel] = 1;
+    const LabelMap pieces = split_components(foreground);
+    std::vector<int32_t> regions;
+    for (const int64_t pixel : pixels)
+      regions.push_back(pieces.values[pixel] - 1);
+    RegionClusters found =
+        cluster_regions(points.data(), static_cast<int64_t>(pixels.size()), dimensions_,
+                        regions.data(), clustering_.bandwidth_deg, clustering_.min_support);
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      maps.index.values[pixels[i]] = found.index[i];
+      maps.cosine.values[pixels[i]] = found.score[i];
+    }
+    maps.modes = std::move(found.modes);
+    return maps;
+  }
+
+  const FeatureExtractor &network_;
+  const Planes &image_;
+  const ClusteringSettings &clustering_;
+  int64_t dimensions_;
+  bool has_foreground_, keep_background_;
+};
+
+} // namespace
+
+PixelMaps pixel_maps(const FeatureExtractor &network, Planes image, const ModelSettings &settings,
+                     int64_t tile_size, bool keep_background) {
+  normalise(image, settings.preprocessing);
+  return ImageMaps(network, image, settings, keep_background).run(tile_size);
+}
+
+} // namespace bottomup

@@ -1,0 +1,260 @@
+#include "bottomup/segmenter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "bottomup/merging.h"
+#include "runtime/pixel_maps.h"
+#include "runtime/preprocessing.h"
+#include "runtime/tiling.h"
+
+namespace bottomup {
+namespace {
+
+constexpr int kLooks = 2;         // at an image, most, to find the size of its objects
+constexpr double kClose = 1.3;    // factor within which a size needs no second look
+constexpr double kMostZoom = 4.0; // towards a wanted object diameter, either way
+constexpr double kTight = 0.75;   // of the bandwidth: the window that stability compares with
+
+double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
+
+Planes zoomed(const Planes &image, double zoom) {
+  const auto side = [&](int64_t length) {
+    return std::max<int64_t>(1, round_to_even(static_cast<double>(length) * zoom));
+  };
+  return resize(image, side(image.height), side(image.width));
+}
+
+PixelMaps resized(const PixelMaps &maps, int64_t height, int64_t width) {
+  PixelMaps result{resize_nearest(maps.index, height, width),
+                   resize_nearest(maps.cosine, height, width),
+                   {},
+                   maps.modes};
+  if (maps.foreground)
+    result.foreground = resize_nearest(*maps.foreground, height, width);
+  return result;
+}
+
+/// Zoom that gives the median segment the diameter of a disc of its area; 1 without segments.
+/// Specks do not count: segments of less than an eighth of the area of the one that the median
+/// pixel belongs to.
+double zoom_to_diameter(const LabelMap &labels, double diameter) {
+  std::vector<int64_t> areas(*std::ranges::max_element(labels.values) + 1);
+  int64_t total = 0;
+  for (const int32_t label : labels.values)
+    if (label > 0) {
+      ++areas[label];
+      ++total;
+    }
+  std::erase(areas, 0);
+  std::ranges::sort(areas);
+  if (areas.empty())
+    return 1.0;
+  int64_t below = 0;
+  size_t typical = 0;
+  while (2 * (below += areas[typical]) < total)
+    ++typical;
+  std::erase_if(areas, [largest = areas[typical]](int64_t area) { return 8 * area < largest; });
+  const size_t middle = areas.size() / 2;
+  const auto upper = static_cast<double>(areas[middle]);
+  const double median =
+      areas.size() % 2 == 1 ? upper : (static_cast<double>(areas[middle - 1]) + upper) / 2;
+  return std::clamp(diameter / std::sqrt(4 / std::numbers::pi * median), 1 / kMostZoom, kMostZoom);
+}
+
+/// Mean over each segment 1..n of what `value` says of pixels.
+template <typename Value> std::vector<double> means(const LabelMap &labels, const Value &value) {
+  const int32_t count = std::max(0, *std::ranges::max_element(labels.values)) + 1;
+  std::vector<double> totals(count);
+  std::vector<int64_t> areas(count);
+  for (int64_t pixel = 0; pixel < labels.size(); ++pixel) {
+    totals[labels.values[pixel]] += value(pixel);
+    ++areas[labels.values[pixel]];
+  }
+  std::vector<double> result;
+  for (int32_t label = 1; label < count; ++label)
+    result.push_back(totals[label] / static_cast<double>(std::max<int64_t>(areas[label], 1)));
+  return result;
+}
+
+/// One image on its way.
+class Run {
+public:
+  Run(const ModelSettings &settings, const FeatureExtractor &network,
+      const SegmenterOptions &options, Planes image)
+      : settings_(settings), network_(network), options_(options), image_(std::move(image)) {}
+
+  Segmentation segment() const {
+    if (settings_.preprocessing.scale)
+      return at_scale(zoom());
+    return at_resolutions();
+  }
+
+private:
+  PixelMaps maps(Planes image, bool keep_background) const {
+    return pixel_maps(network_, std::move(image), settings_, options_.tile_size, keep_background);
+  }
+
+  /// Objects are looked for at the model's scale and, if they turn out to be of another size there,
+  /// once more at the zoom that follows from it.
+  double zoom() const {
+    double zoom = *settings_.preprocessing.scale;
+    if (!settings_.preprocessing.object_diameter)
+      return zoom;
+    for (int look = 0; look < kLooks; ++look) {
+      const LabelMap objects = pieces(maps(zoomed(image_, zoom), false));
+      const double better =
+          zoom * zoom_to_diameter(objects, *settings_.preprocessing.object_diameter);
+      const double change = better / zoom;
+      zoom = better;
+      if (std::abs(std::log(change)) < std::log(kClose))
+        break;
+    }
+    return zoom;
+  }
+
+  Segmentation at_scale(double zoom) const {
+    const PixelMaps seen = maps(zoomed(image_, zoom), options_.keep_background);
+    const LabelMap labels = resize_nearest(pieces(seen), image_.height, image_.width);
+    return finish(relabel_by_appearance(labels), resized(seen, image_.height, image_.width));
+  }
+
+  /// The smallest resolution's map, refined by patches of the larger ones (Section 4.1).
+  Segmentation at_resolutions() const {
+    const PreprocessingSettings &preprocessing = settings_.preprocessing;
+    const auto longest = static_cast<double>(std::max(image_.height, image_.width));
+    const auto base = static_cast<double>(preprocessing.resolutions.front());
+    const PixelMaps coarse = patch_maps(image_, base);
+    LabelMap labels = pieces(coarse);
+    for (size_t i = 1; i < preprocessing.resolutions.size(); ++i) {
+      const auto resolution = static_cast<double>(preprocessing.resolutions[i]);
+      const int64_t size = std::max<int64_t>(1, round_to_even(longest * base / resolution));
+      std::vector<Patch> patches;
+      for (const Rectangle &window :
+           windows(image_.height, image_.width, size, preprocessing.patch_overlap)) {
+        const Planes view = cut(window);
+        const auto side = static_cast<double>(std::max(view.height, view.width));
+        const int64_t seen = std::max<int64_t>(1, round_to_even(side * resolution / longest));
+        patches.push_back({pieces(patch_maps(view, static_cast<double>(seen))), window.x0,
+                           window.y0, window.x1, window.y1});
+      }
+      labels = refine(labels, patches);
+    }
+    return finish(labels, coarse);
+  }
+
+  Planes cut(const Rectangle &window) const {
+    Planes view(window.height(), window.width());
+    float *to = view.values.data();
+    for (int64_t channel = 0; channel < 3; ++channel)
+      for (int64_t y = window.y0; y < window.y1; ++y)
+        to = std::copy_n(&image_.values[(channel * image_.height + y) * image_.width + window.x0],
+                         view.width, to);
+    return view;
+  }
+
+  /// Maps at the image's own size, seen with a longer side of `longest`.
+  PixelMaps patch_maps(const Planes &image, double longest) const {
+    const auto side = static_cast<double>(std::max(image.height, image.width));
+    return resized(maps(zoomed(image, longest / side), options_.keep_background), image.height,
+                   image.width);
+  }
+
+  /// Segments from modes: connected pieces if asked for, specks folded, numbered.
+  LabelMap pieces(const PixelMaps &maps) const {
+    const ClusteringSettings &clustering = settings_.clustering;
+    LabelMap labels = maps.index;
+    for (int32_t &label : labels.values)
+      ++label;
+    if (clustering.split_components)
+      labels = split_components(labels);
+    if (clustering.min_area > 1)
+      labels = fold_specks(labels, clustering.min_area, line_similarity(labels, maps));
+    return relabel_by_appearance(labels);
+  }
+
+  /// |cos| between the modes of two segments; background is the last resort.
+  Similarity line_similarity(const LabelMap &labels, const PixelMaps &maps) const {
+    std::vector<int32_t> mode_of(*std::ranges::max_element(labels.values) + 1);
+    for (int64_t pixel = 0; pixel < labels.size(); ++pixel)
+      mode_of[labels.values[pixel]] = maps.index.values[pixel];
+    const int64_t dimensions = settings_.architecture.feature_dim;
+    return [&maps, dimensions, mode_of = std::move(mode_of)](int32_t one, int32_t other) {
+      if (other == 0 || maps.modes.empty())
+        return -1.0;
+      const float *a = &maps.modes[mode_of[one] * dimensions];
+      const float *b = &maps.modes[mode_of[other] * dimensions];
+      float product = 0;
+      for (int64_t d = 0; d < dimensions; ++d)
+        product += a[d] * b[d];
+      return static_cast<double>(std::abs(product));
+    };
+  }
+
+  /// Scores; segments that score as background are dropped where the model can tell.
+  Segmentation finish(LabelMap labels, const PixelMaps &maps) const {
+    const ClusteringSettings &clustering = settings_.clustering;
+    const std::vector<float> &cosine = maps.cosine.values;
+    const double edge = cosine_of(clustering.bandwidth_deg);
+    if (options_.leave_outliers) {
+      for (int64_t pixel = 0; pixel < labels.size(); ++pixel)
+        if (cosine[pixel] < edge)
+          labels.values[pixel] = 0;
+      labels = relabel_by_appearance(labels);
+    }
+    const std::vector<float> &likeness = maps.foreground ? maps.foreground->values : cosine;
+    const auto likeness_at = [&](int64_t pixel) { return likeness[pixel]; };
+    if (maps.foreground && !options_.keep_background) {
+      const std::vector<double> scores = means(labels, likeness_at);
+      for (int32_t &label : labels.values)
+        if (label > 0 && !(scores[label - 1] >= clustering.min_score))
+          label = 0;
+      labels = relabel_by_appearance(labels);
+    }
+    const double tight = cosine_of(kTight * clustering.bandwidth_deg);
+    Segmentation result{{},
+                        means(labels, likeness_at),
+                        means(labels, [&](int64_t pixel) { return cosine[pixel]; }),
+                        means(labels, [&](int64_t pixel) { return cosine[pixel] >= tight; })};
+    const std::vector<double> loose =
+        means(labels, [&](int64_t pixel) { return cosine[pixel] >= edge; });
+    for (size_t i = 0; i < loose.size(); ++i)
+      result.stability_score[i] /= std::max(loose[i], 1e-9);
+    result.labels = std::move(labels);
+    return result;
+  }
+
+  const ModelSettings &settings_;
+  const FeatureExtractor &network_;
+  const SegmenterOptions &options_;
+  const Planes image_;
+};
+
+} // namespace
+
+Segmenter::Segmenter(ModelSettings settings, std::shared_ptr<const FeatureExtractor> network,
+                     const SegmenterOptions &options)
+    : settings_(std::move(settings)), network_(std::move(network)), options_(options) {
+  if (!network_)
+    throw Error("network: is missing");
+  if (options_.tile_size < 32)
+    throw Error("tile_size must be at least 32, got " + std::to_string(options_.tile_size));
+  if (options_.scale && !options_.resolutions.empty())
+    throw Error("resolutions and scale: give one of them");
+  if (options_.scale || !options_.resolutions.empty()) {
+    settings_.preprocessing.resolutions = options_.resolutions;
+    settings_.preprocessing.scale = options_.scale;
+    // A size asked for is final: it is not for a first look only.
+    settings_.preprocessing.object_diameter.reset();
+  }
+  check_settings(settings_);
+}
+
+Segmentation Segmenter::segment(const ImageView &image) const {
+  return Run(settings_, *network_, options_, to_unit_range(image, settings_.preprocessing))
+      .segment();
+}
+
+} // namespace bottomup

@@ -1,0 +1,115 @@
+"""The C++ library as a stranger builds, installs and uses it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bottomup_fast as bf
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def torch_folder() -> Path:
+    found = importlib.util.find_spec("torch")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("library")
+    run(
+        *("cmake", "-S", ROOT, "-B", folder / "build", "-G", "Ninja"),
+        f"-DBOTTOMUP_TORCH_ROOT={torch_folder()}",
+        f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}",
+    )
+    run("cmake", "--build", folder / "build")
+    run("cmake", "--install", folder / "build")
+    return folder / "prefix"
+
+
+@pytest.fixture(scope="module")
+def example(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("example")
+    run(
+        *("cmake", "-S", ROOT / "examples/cpp", "-B", folder, "-G", "Ninja"),
+        f"-DCMAKE_PREFIX_PATH={installed}",
+    )
+    run("cmake", "--build", folder)
+    return folder / "segment"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from bottomup_fast.export import export_aoti
+
+    path = tmp_path_factory.mktemp("package") / "cells.pt2"
+    export_aoti("cells", path)
+    return path
+
+
+def test_the_example_gives_the_labels_of_python(
+    example: Path, package: Path, tmp_path: Path
+) -> None:
+    from bottomup_fast.export import load_aoti
+
+    pixels = np.asarray(Image.open(ROOT / "examples/nuclei.png").convert("RGB"))
+    Image.fromarray(pixels).save(tmp_path / "image.ppm")
+    run(example, package, tmp_path / "image.ppm", tmp_path / "labels.pgm")
+    content = (tmp_path / "labels.pgm").read_bytes().split(b"65535\n", 1)[1]
+    labels = np.frombuffer(content, ">u2")
+    expected = bf.Segmenter(load_aoti(package), "cpu").segment(pixels).labels
+    assert expected.max() > 10
+    assert np.array_equal(labels.reshape(expected.shape), expected)
+
+
+def test_the_example_says_what_is_wrong(example: Path, package: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.ppm"
+    image.write_bytes(b"P6\n2 2\n255\n" + bytes(12))
+    damaged = bytearray(package.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.pt2").write_bytes(damaged)
+    (tmp_path / "short.pt2").write_bytes(damaged[:100])
+    (tmp_path / "cut.ppm").write_bytes(image.read_bytes()[:-1])
+    for model, picture, reason in (
+        ("damaged.pt2", "image.ppm", "checksum"),
+        ("short.pt2", "image.ppm", "truncated"),
+        ("missing.pt2", "image.ppm", "no such file"),
+        ("model.txt", "image.ppm", "expected an AOTInductor package"),
+        (package, "cut.ppm", "cut off"),
+        (package, "missing.ppm", "expected a binary PPM"),
+    ):
+        command = [example, tmp_path / model, tmp_path / picture, tmp_path / "labels.pgm"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_many_threads_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
+    sources = [ROOT / "csrc/common/simd.cpp", ROOT / "tests/runtime/library_test.cpp"]
+    for folder in ("meanshift_cpu", "runtime"):
+        sources += sorted((ROOT / "csrc" / folder).glob("*.cpp"))
+    sources = [file for file in sources if file.name not in ("python.cpp", "aoti.cpp")]
+    includes = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/runtime/include'}"]
+    options = [
+        *("-std=c++20", "-O1", "-g1", "-Wno-psabi", "-DBOTTOMUP_TORCH=0", *includes),
+        *(f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-pthread"),
+    ]
+    run("g++", *options, *sources, "-o", tmp_path / "library_test")
+    assert run(tmp_path / "library_test", "200") == "ok\n"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import bottomup_fast as bf
+from bottomup_fast import components, runtime
+
+Labels = NDArray[np.int32]
+
+
+def random_labels(rng: np.random.Generator, height: int, width: int, lowest: int = 0) -> Labels:
+    """Blocks of labels with some noise."""
+    block, count = rng.integers(1, 9), rng.integers(1, 9)
+    coarse = rng.integers(lowest, count + 1, (height // block + 1, width // block + 1))
+    labels = np.kron(coarse, np.ones((block, block), int))[:height, :width].astype(np.int32)
+    noise = rng.random(labels.shape) < rng.choice([0, 0.05, 0.3])
+    labels[noise] = rng.integers(lowest, count + 1, int(noise.sum()))
+    return labels
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 32), st.integers(1, 25), st.integers(1, 25), st.integers(0, 12))
+def test_pieces(seed: int, height: int, width: int, min_area: int) -> None:
+    labels = random_labels(np.random.default_rng(seed), height, width, -1)
+    numbered = runtime.relabel_by_appearance(labels)
+    assert np.array_equal(numbered, components.relabel_by_appearance(labels))
+    for connectivity in (1, 2):
+        pieces = runtime.split_components(labels, connectivity=connectivity)
+        expected = components.split_components(labels, connectivity=connectivity)
+        assert np.array_equal(pieces, expected)
+        folded = runtime.fold_specks(pieces, min_area)
+        assert np.array_equal(folded, components.fold_specks(expected, min_area))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 1 << 32),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(1, 20),
+    st.sampled_from([0.2, 0.5, 0.8, 1.0]),
+    st.sampled_from([0.4, 0.9, 1.0]),
+)
+def test_refinement(
+    seed: int, height: int, width: int, min_area: int, iou: float, contain: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = random_labels(rng, height, width)
+    patches: list[tuple[Labels, tuple[int, int, int, int]]] = []
+    for _ in range(rng.integers(0, 4)):
+        x0, x1 = np.sort(rng.choice(width + 1, 2, replace=False)).tolist()
+        y0, y1 = np.sort(rng.choice(height + 1, 2, replace=False)).tolist()
+        # Most are shifted copies, which the rules compare with the coarse segments.
+        shifted = np.roll(coarse, rng.integers(0, 3, 2), (0, 1))[y0:y1, x0:x1]
+        other = random_labels(rng, y1 - y0, x1 - x0)
+        patches.append((np.where(rng.random() < 0.7, shifted, other), (x0, y0, x1, y1)))
+    settings = {"min_area": min_area, "refine_iou": iou, "contain": contain}
+    expected = bf.refine(coarse, patches, **settings)  # type: ignore[arg-type]
+    assert np.array_equal(runtime.refine(coarse, patches, **settings), expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: runtime.refine(m.astype(float), []), "labels: expected an array of integers"),
+        (lambda m: runtime.refine(m[0], []), "labels: expected a non-empty map"),
+        (lambda m: runtime.refine(m[:0], []), "labels: expected a non-empty map"),
+        (lambda m: runtime.refine(m - 5, []), "labels must not be below 0"),
+        (lambda m: runtime.refine(m + (1 << 40), []), "labels beyond 32 bits"),
+        (lambda m: runtime.refine(m, [(m, (0, 0, 3, 3))]), r"patches\[0\].box"),
+        (lambda m: runtime.refine(m, [(m, (1, 0, 5, 3))]), r"patches\[0\].box"),
+        (lambda m: runtime.refine(m, [(m, m[0, :3])]), r"patches\[0\].box: expected four"),
+        (lambda m: runtime.refine(m, [(m - 5, (0, 0, 4, 3))]), r"patches\[0\].labels"),
+        (lambda m: runtime.refine(m, [], min_area=0), "min_area: 0 is below 1"),
+        (lambda m: runtime.refine(m, [], refine_iou=0.0), "refine_iou: 0.0+ is outside"),
+        (lambda m: runtime.refine(m, [], contain=float("nan")), "contain: nan is outside"),
+        (lambda m: runtime.split_components(m, connectivity=3), "connectivity: expected 1 or 2"),
+        (lambda m: runtime.split_components(m - 5), "labels must not be below -1"),
+        (lambda m: runtime.fold_specks(m + 99, 2), "exceeds the number of pixels"),
+    ],
+)
+def test_refused_input(call: Any, message: str) -> None:
+    with pytest.raises(bf.InputError, match=message) as raised:
+        call(np.arange(12).reshape(3, 4))
+    assert "\n" not in str(raised.value)
