@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from bottomup_fast import __version__
-from bottomup_fast.cli import compare, data, evaluate, info, models, segment, train
+from bottomup_fast.cli import bench, compare, data, evaluate, export, info, models, segment, train
 from bottomup_fast.errors import InputError
 
 
@@ -51,6 +51,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.add_typer(data.app, name="data")
+app.command("export")(export.export)
+app.command("bench")(bench.bench)
 app.command("models")(models.models)
 app.command("info")(info.info)
 

@@ -1,0 +1,129 @@
+"""ONNX: the network for onnxruntime and everything else that reads the format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bottomup_fast.errors import InputError
+from bottomup_fast.export.description import Description, Precision
+from bottomup_fast.export.exported_network import ExportedNetwork, model_network
+from bottomup_fast.export.graph import capture, check_sides
+from bottomup_fast.export.seal import read_sealed, seal
+from bottomup_fast.files import atomic_write
+from bottomup_fast.models.network import BottomUpNetwork
+
+OPSET = 18
+# A last metadata entry "sha256" as protobuf writes it, up to its 64 bytes of value.
+CHECKSUM_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
+
+
+def export_onnx(
+    model: str | os.PathLike[str] | BottomUpNetwork,
+    path: str | os.PathLike[str],
+    *,
+    precision: Precision = "float32",
+    resolution: int | None = None,
+) -> Description:
+    """Write a model as ONNX: `image` (B, 3, H, W) float32 in [0, 1] to `features` (B, D, H, W).
+
+    Models with a foreground channel also give `foreground_logits` (B, H, W); models with a position
+    code also take `origin` (B, 2), the (y, x) of each image's corner in pixels. Inputs and outputs
+    are float32 in every precision.
+
+    Args:
+        model: name of a bundled model, a model file, or a network with settings.
+        path: of the file.
+        precision: float32 or float16.
+        resolution: side of square images, a multiple of 32; None for any H, W that are.
+
+    Returns:
+        What the file says about itself.
+
+    Raises:
+        InputError: what is wrong with the model or the settings.
+        ImportError: without the packages of the `export` extra.
+    """
+    network = model_network(model)
+    if precision == "bfloat16":
+        raise InputError("precision: bfloat16 convolutions run in no ONNX runtime on CPUs")
+    sides = () if resolution is None else (resolution,)
+    assert network.settings is not None
+    description = Description(network.settings, "onnx", precision, sides)
+    content = onnx_bytes(network, precision, resolution, description.to_metadata())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(seal(content + CHECKSUM_ENTRY))
+    return description
+
+
+def onnx_bytes(
+    network: BottomUpNetwork,
+    precision: Precision,
+    resolution: int | None,
+    metadata: Mapping[str, str],
+) -> bytes:
+    """The network as one serialised ONNX model, weights inside."""
+    require("onnxscript")
+    check_sides(() if resolution is None else (resolution,))
+    captured = capture(network, precision, resolution)
+    program = torch.onnx.export(
+        captured.program,
+        input_names=list(captured.inputs),
+        output_names=list(captured.outputs),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props.update({**metadata, "opset": str(OPSET)})
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> ExportedNetwork:
+    """An exported ONNX file in onnxruntime on the CPU, as a network for `Segmenter`.
+
+    Args:
+        path: written by `export_onnx`.
+        threads: of onnxruntime; torch's number by default.
+
+    Raises:
+        InputError: missing, truncated, damaged or foreign file, or of another layout.
+        ImportError: without onnxruntime.
+    """
+    runtime = require("onnxruntime")
+    content = read_sealed(path)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own exceptions have no common base but this
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: onnxruntime {runtime.__version__}: {reason}") from error
+    metadata = session.get_modelmeta().custom_metadata_map
+    description = Description.from_metadata(os.fspath(path), metadata, "onnx")
+    names = [value.name for value in session.get_inputs()]
+
+    def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+        feed = {name: value.cpu().numpy() for name, value in zip(names, inputs, strict=True)}
+        return [torch.from_numpy(output) for output in session.run(None, feed)]
+
+    return ExportedNetwork(description, run)
+
+
+def require(package: str) -> Any:
+    """Import a package of the `export` extra.
+
+    Raises:
+        ImportError: one line that says how to install it.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(f"{package} is missing: pip install 'bottomup-fast[export]'") from error
