@@ -46,19 +46,23 @@ def main(
             for variant in variants:
                 measured(folder, variant, 0, steps, backbone)
     console = Console()
-    console.print(format_table(rows(folder, TABLE_5), "Table 5 (mean ± deviation over seeds)"))
+    console.print(
+        format_table(rows(folder, TABLE_5, paper=True), "Table 5 (mean ± deviation over seeds)")
+    )
     for title, variants in SWEEPS.items():
         console.print(format_table(rows(folder, variants), title))
 
 
-def rows(folder: Path, variants: tuple[Variant, ...]) -> list[dict[str, object]]:
-    """A row for each variant with a finished run; the paper's figures beside ours."""
+def rows(
+    folder: Path, variants: tuple[Variant, ...], *, paper: bool = False
+) -> list[dict[str, object]]:
+    """A row for each variant with a finished run; with `paper`, its figures beside ours."""
     found: list[dict[str, object]] = []
     for variant in variants:
         if runs := results(folder, variant):
             row: dict[str, object] = {"losses": variant.title, "runs": len(runs)}
             row |= {measure: spread(runs, measure) for measure in MEASURES}
-            if variant.paper:
+            if paper and variant.paper:
                 row |= {"paper: inter": variant.paper[0], "paper: intra": variant.paper[1]}
             found.append(row)
     return found

@@ -28,6 +28,7 @@ Picture = NDArray[np.uint8]
 # Validation images whose licences allow showing them; the credits stand beside the pictures.
 SHOWN = ("000000255165", "000000377575", "000000352257")
 CHANNELS = 4
+WIDTH = 1500
 
 
 class View:
@@ -101,9 +102,9 @@ def main(
             ]
         )
     channels = [f"channel {i + 1}" for i in range(CHANNELS)]
-    _save(output / "segment-space.png", spaces, ["image", "entities", *channels])
+    _save(output / "segment-space.jpg", spaces, ["image", "entities", *channels])
     titles = ["image", "without L_mse, L_grad", "all losses", "segments without", "segments with"]
-    _save(output / "losses.png", features, titles)
+    _save(output / "losses.jpg", features, titles)
 
 
 def _grey(values: torch.Tensor) -> Picture:
@@ -112,7 +113,9 @@ def _grey(values: torch.Tensor) -> Picture:
 
 def _save(path: Path, rows: list[list[Picture]], titles: list[str]) -> None:
     with atomic_write(path) as temporary:
-        Image.fromarray(picture_grid(rows, titles)).save(temporary)
+        picture = Image.fromarray(picture_grid(rows, titles))
+        picture.thumbnail((WIDTH, WIDTH))
+        picture.save(temporary, quality=90)
 
 
 if __name__ == "__main__":

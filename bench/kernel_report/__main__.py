@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kernel_report.losses import DIMENSIONS, ENTITIES, SIDE, LossTraffic, count_losses
+from kernel_report.losses import DIMENSIONS, SIDES, LossTraffic, count_losses
 from kernel_report.machine_code import ROOT, Kernel, compile_source
 from kernel_report.mean_shift import Step, count_step, is_step, steady_loop
 from kernel_report.processors import LIMITS, PROCESSORS
@@ -47,7 +47,7 @@ def main() -> None:
     }
     if not arguments.no_traffic:
         step = count_step()
-        losses = [count_losses(count, device) for device in (80, 90) for count in ENTITIES]
+        losses = [count_losses(count, device) for device in (80, 90) for count in SIDES]
         console.print(step_table(step, kernels), losses_table(losses))
         facts |= {"step": asdict(step), "losses": [each.summary() for each in losses]}
     if arguments.json:
@@ -117,16 +117,16 @@ def step_table(step: Step, kernels: Kernels) -> Table:
 
 def losses_table(losses: list[LossTraffic]) -> Table:
     table = Table(
-        title=f"losses and gradient without contrast, 1x{DIMENSIONS}x{SIDE}x{SIDE} float32: bytes "
+        title=f"losses and gradient without contrast, {DIMENSIONS} channels of float32: bytes "
         "moved, of features read once and gradient written once"
     )
-    for column in ("entities", "device", "losses", "target lines", "plain torch, both"):
+    for column in ("entities", "pixels", "device", "losses", "target lines", "plain torch, both"):
         table.add_column(column, justify="right")
     for each in losses:
         parts = (each.losses_bytes, each.lines_bytes, each.plain_bytes)
         device = f"{each.capability / 10:.1f}"
         ratios = (f"{part / each.fewest_bytes:.2f}x" for part in parts)
-        table.add_row(str(each.entities), device, *ratios)
+        table.add_row(str(each.entities), f"{each.side}x{each.side}", device, *ratios)
     return table
 
 

@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_iter
 from bottomup_fast import BottomUpLoss
 from kernel_report.traffic import CountingDevice, Launch
 
-DIMENSIONS, SIDE = 128, 96
-ENTITIES = (25, 32, 128)
+DIMENSIONS = 128
+SIDES = {25: 96, 32: 96, 64: 96, 128: 192}
+"""Of square images, by their entities: what is done once an image counts less in larger ones."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class LossTraffic:
     of_lines: list[Launch]
     of_losses: list[Launch]
     plain_bytes: int
+
+    @property
+    def side(self) -> int:
+        return self.features.shape[-1]
 
     @property
     def fewest_bytes(self) -> int:
@@ -44,6 +49,7 @@ class LossTraffic:
     def summary(self) -> dict[str, object]:
         return {
             "entities": self.entities,
+            "side": self.side,
             "capability": self.capability,
             "fewest_bytes": self.fewest_bytes,
             "losses_bytes": self.losses_bytes,
@@ -73,21 +79,21 @@ class TorchTraffic(TorchDispatchMode):
         return result
 
 
-def scene(entities: int) -> tuple[Tensor, Tensor]:
+def scene(entities: int, side: int) -> tuple[Tensor, Tensor]:
     """(1, D, H, W) noisy features and labels: a grid of entities, ignored borders, background."""
     generator = torch.Generator().manual_seed(0)
-    columns = -(-SIDE // 8)
+    columns = 12
     rows = -(-entities // columns) if entities > 64 else int(entities**0.5)
     across = -(-entities // rows)
-    y = torch.arange(SIDE).view(-1, 1) * rows // SIDE
-    x = torch.arange(SIDE).view(1, -1) * across // SIDE
+    y = torch.arange(side).view(-1, 1) * rows // side
+    x = torch.arange(side).view(1, -1) * across // side
     labels = (y * across + x + 1).int()
-    inner = torch.rand(SIDE, SIDE, generator=generator)
+    inner = torch.rand(side, side, generator=generator)
     labels = torch.where(inner < 0.1, 0, torch.where(inner < 0.2, -1, labels))
     labels = torch.where(labels > entities, 0, labels).int()[None].contiguous()
     lines = torch.linalg.qr(torch.randn(DIMENSIONS, DIMENSIONS, generator=generator))[0]
     lines = torch.cat([lines, lines[:2]])
-    noise = torch.randn(SIDE, SIDE, DIMENSIONS, generator=generator)
+    noise = torch.randn(side, side, DIMENSIONS, generator=generator)
     features = lines[labels[0].long().clamp_min(0)] + 0.5 / DIMENSIONS**0.5 * noise
     return features.permute(2, 0, 1)[None].contiguous(), labels
 
@@ -96,7 +102,7 @@ def count_losses(entities: int, capability: int, processors: int = 16) -> LossTr
     """Run target lines, losses and gradient once on the kernels, once in plain torch."""
     import losses_ops as kernels
 
-    features, labels = scene(entities)
+    features, labels = scene(entities, SIDES[entities])
     device = CountingDevice("losses", capability, processors)
     lines, _ = kernels.target_lines(device, features, labels, entities)
     of_lines = device.launches()

@@ -54,15 +54,17 @@ struct LossesProblem {
 Status losses_cpu(const LossesProblem &problem, Simd simd, const ParallelFor &parallel_for);
 
 /// Bytes of workspace on the current device: a few for each tile of pixels and label, 16 a pair of
-/// entities, and where the contrast is wanted 5 a pixel and the lines of its queries and keys, of
-/// as many images at a time as 64 MB hold, but one at least. Beyond 128 entities 14 bytes a pixel
-/// and entity are added.
+/// entities, 12 a channel and entity, and where the contrast is wanted 5 a pixel and the lines of
+/// its queries and keys, of as many images at a time as 64 MB hold, but one at least. Beyond 128
+/// entities 14 bytes a pixel and entity are added if features do not stay on chip.
 int64_t losses_cuda_workspace(const LossesProblem &problem);
 
-/// The same on a GPU; products are float32 with `fast`, too. Features are read twice, and those
-/// around a tile of pixels once more. Bitwise deterministic on devices of one kind; gradients of an
-/// image do not depend on the others. `*input_status`, on the device and zero at entry, gets the
-/// Status of bad input.
+/// The same on a GPU. Products are float32; `fast` rounds the lines that features of half precision
+/// meet on chip to float16. Features are read twice, and those around a tile of pixels once more.
+/// Of images of more than 32 entities they stay on chip, so that both are read once, if a tile of 8
+/// x 8 fits shared memory: up to 128 channels from compute capability 8.0 on. Bitwise deterministic
+/// on devices of one kind; gradients of an image do not depend on the others. `*input_status`, on
+/// the device and zero at entry, gets the Status of bad input.
 CudaStatus losses_cuda(const LossesProblem &problem, void *workspace, int32_t *input_status,
                        CudaStream stream);
 

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "common/data_type.h"
 #include "common/feature_maps.h"
@@ -31,6 +32,15 @@ inline Access access_of(const FeatureMaps &maps, int64_t width) {
   return Access::scalar;
 }
 
+/// The number of 16 bits; what converts on the processor takes many instructions of a GPU.
+template <typename T> __device__ __forceinline__ float number_of(uint32_t bits) {
+  const auto half = static_cast<uint16_t>(bits);
+  if constexpr (std::is_same_v<T, Float16>)
+    return float_of_float16(half);
+  else
+    return to_float(T{half});
+}
+
 template <typename T>
 __device__ __forceinline__ void load_four(const T *source, float (&value)[4]) {
   if constexpr (sizeof(T) == 4) {
@@ -38,10 +48,10 @@ __device__ __forceinline__ void load_four(const T *source, float (&value)[4]) {
     value[0] = four.x, value[1] = four.y, value[2] = four.z, value[3] = four.w;
   } else if constexpr (sizeof(T) == 2) {
     const uint2 four = *reinterpret_cast<const uint2 *>(source);
-    value[0] = to_float(T{static_cast<uint16_t>(four.x)});
-    value[1] = to_float(T{static_cast<uint16_t>(four.x >> 16)});
-    value[2] = to_float(T{static_cast<uint16_t>(four.y)});
-    value[3] = to_float(T{static_cast<uint16_t>(four.y >> 16)});
+    value[0] = number_of<T>(four.x);
+    value[1] = number_of<T>(four.x >> 16);
+    value[2] = number_of<T>(four.y);
+    value[3] = number_of<T>(four.y >> 16);
   } else {
     for (int i = 0; i < 4; ++i)
       value[i] = to_float(source[i]);

@@ -1,8 +1,9 @@
-// The kernel of the fused pass, and its launch for features of one type.
+// The kernels of the fused pass, and their launch for features of one type.
 #pragma once
 
 #include <cstdint>
 
+#include "losses_cuda/feature_pass.cuh"
 #include "losses_cuda/tile_gradient.cuh"
 
 namespace bottomup {
@@ -30,15 +31,7 @@ __global__ void __launch_bounds__(Shape::most_threads) fused_pass(FusedPass pass
   }
   if (pass.gradient)
     write_gradient(block);
-
-  __syncthreads();
-  if (threadIdx.x < tile_terms) {
-    double sum = 0;
-    for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp)
-      sum += block.partial[warp * tile_terms + threadIdx.x];
-    const int64_t number = blockIdx.y * gridDim.x + blockIdx.x + pass.part.first_block;
-    pass.sums[(block.image() * pass.image_blocks + number) * tile_terms + threadIdx.x] = sum;
-  }
+  block.write_sums();
 }
 
 template <typename T> void launch_fused_pass(const FusedPass &pass, Launcher &launches) {
@@ -47,12 +40,16 @@ template <typename T> void launch_fused_pass(const FusedPass &pass, Launcher &la
     launches("fused_pass", kernel, grid_of(part.tile_columns, part.tile_rows, pass.features.batch),
              part.threads, part.shared_bytes, pass);
   };
-  if (part.few)
-    start(fused_pass<T, FewEntities, true>);
-  else if (part.in_shared)
-    start(fused_pass<T, ManyEntities, true>);
-  else
-    start(fused_pass<T, AnyEntities, false>);
+  switch (part.kernel) {
+  case FusedKernel::few:
+    return start(fused_pass<T, FewEntities, true>);
+  case FusedKernel::kept_features:
+    return start(feature_pass<T>);
+  case FusedKernel::many:
+    return start(fused_pass<T, ManyEntities, true>);
+  case FusedKernel::any:
+    return start(fused_pass<T, AnyEntities, false>);
+  }
 }
 
 } // namespace bottomup

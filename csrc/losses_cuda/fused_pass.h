@@ -1,9 +1,11 @@
 // One pass over the pixels for all pixelwise terms and their gradient (equations 3 and 5 to 8).
 //
-// A block takes a tile. Features are read once for the cosines of its pixels, and of the pixels it
-// compares them with, and a second time for the gradient; in between each pixel is its numbers, one
-// for every entity: its cosines, then its coordinates in the segment space, the derivatives by
-// these, and the derivatives by the cosines, each in place of the one before.
+// A block takes a tile, and there are two ways to go through it. For few entities features are read
+// once for the cosines of its pixels, and of the pixels it compares them with, and a second time
+// for the gradient; in between each pixel is its numbers, one for every entity: its cosines, then
+// its coordinates in the segment space, the derivatives by these, and the derivatives by the
+// cosines, each in place of the one before. For many entities the features stay with the block,
+// which takes few entities at a time; where they are too large for that, it is the first way again.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +29,15 @@ enum TileTerm {
   tile_terms
 };
 
+/// The kernels: that for few entities, the one that keeps features, and for where these are too
+/// large those with a tile's numbers in shared memory and in the workspace.
+enum class FusedKernel { few, kept_features, many, any };
+
 /// What one of the launches does: images of at least `least` and at most `most` entities. How many
 /// an image has is only known on the device, and decides there which of them works on it.
 struct FusedPart {
   int32_t least, most;
-  bool few, in_shared; // which kernel: for few entities; with a tile's numbers in shared memory
+  FusedKernel kernel;
   Tile tile;
   int32_t tile_rows, tile_columns; // of an image
   int32_t threads;
@@ -59,6 +65,9 @@ struct FusedPass {
   double *sums; // (B, blocks of an image, tile_terms), written
   int64_t image_blocks;
 };
+
+/// Whether more entities than few are worked on by blocks that keep the features.
+bool keeps_features(const LossesProblem &problem);
 
 /// The launches that the images of a problem may need.
 struct FusedPlan {

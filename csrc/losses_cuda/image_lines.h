@@ -3,30 +3,45 @@
 
 #include <cstdint>
 
+#include "common/data_type.h"
 #include "common/feature_maps.h"
 #include "common/host_device.h"
 #include "common/launch.h"
 #include "common/workspace.h"
 #include "contracts/losses.h"
 #include "losses_cuda/label_sort.h"
+#include "losses_cuda/pair_counts.h"
 
 namespace bottomup {
-
-inline constexpr int kScales = 4; // of the segment gradient: every 2^k-th pixel, k = 0..3
 
 struct ImageSummary {
   int32_t entities; // present, at positions 0 .. entities - 1
   int32_t lines;    // with the background, which if present comes last
   bool usable;      // whether there is a segment space (eq. 7)
-  // What a pixel or a pair of neighbours counts in its image's term.
-  float norm, mse, pairs[kScales];
+  // What a pixel, the mean of a line's pixels, or a pair of neighbours counts in its image's term.
+  float norm, mse, attraction, repulsion, pairs[kScales];
   // The gradient's factors: the terms' weights over the size of the batch.
   float attraction_gradient, repulsion_gradient, mse_gradient, pair_gradient, norm_gradient;
 };
 
+inline bool is_half(DataType type) {
+  return type == DataType::float16 || type == DataType::bfloat16;
+}
+
+/// Channels in whole eights, as lines are kept.
+inline int64_t padded_dimensions(const LossesProblem &problem) {
+  return (problem.features.dimensions + 7) / 8 * 8;
+}
+
+/// Rows of float32, or of float16 where products may be of rounded numbers; the other is null.
+struct TileRows {
+  float *exact;
+  Float16 *rounded;
+};
+
 /// Arrays on the device, of all images.
 struct ImageLines {
-  ImageLines(const LossesProblem &problem, Workspace &memory);
+  ImageLines(const LossesProblem &problem, bool wants_inverse, Workspace &memory);
 
   int32_t labels;        // K + 1
   int32_t dimensions;    // D in whole eights, padded by 0
@@ -35,15 +50,15 @@ struct ImageLines {
   ImageSummary *summary; // (B)
   int32_t *pairs;        // (B, kScales): neighbours at each scale that are both valid (eq. 8)
   int32_t *position;     // (B, K + 1): of each label; -1 if it is absent
-  float *attraction_of;  // (B, K + 1): weight of a pixel in its image's term, by position
-  float *repulsion_of;   // (B, K + 1)
+  float *weight_of;      // (B, K + 1): of a pixel in the mean of its line's, by position
   float *lines;          // (B, K + 1, dimensions), by position
   float *to_cosines;     // (B, dimensions, stride): the entities' lines as columns
   float *to_segments;    // (B, most_segments, stride): (M^T M)^-1
+  bool inverse_wanted;   // or else there is none of these, which blocks bring again for every tile:
+  TileRows tile_lines;   // (B, K + 1, dimensions): the same as `lines`
+  TileRows inverse;      // (B, most_segments, dimensions): rows of (M^T M)^-1 M^T
   double *gram;          // (B, most_segments, most_segments)
-  float *rounded;        // the same, for its eigenvalue
-  double *cross;         // (B, 2, most_segments): a row and a column of it
-  float *spaces;         // (B, ...): a Krylov space, where it is too large for shared memory
+  double *spaces;        // (B, ...): what inverting needs, where it is too large for shared memory
 };
 
 /// Fills all of it; the labels must have been counted.

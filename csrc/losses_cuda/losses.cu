@@ -30,8 +30,8 @@ __global__ void __launch_bounds__(kThreads) sum_terms(Sums sums) {
     const ImageSummary &summary = sums.summary[image];
     for (int64_t block = threadIdx.x; block < sums.blocks; block += kThreads) {
       const double *tile = sums.tiles + (image * sums.blocks + block) * tile_terms;
-      totals[attraction] += tile[tile_attraction];
-      totals[repulsion] += tile[tile_repulsion];
+      totals[attraction] += tile[tile_attraction] * summary.attraction;
+      totals[repulsion] += tile[tile_repulsion] * summary.repulsion;
       totals[segment_mse] += tile[tile_mse] * summary.mse;
       totals[segment_gradient] += tile[tile_change];
       totals[norm] += tile[tile_deviation] * summary.norm;
@@ -55,7 +55,7 @@ struct Plan {
   Plan(const LossesProblem &problem, Workspace &memory)
       : sort(problem.labels, problem.features.batch, problem.features.pixels, problem.num_entities,
              memory),
-        images(problem, memory), fused(problem, images, memory) {
+        images(problem, keeps_features(problem), memory), fused(problem, images, memory) {
     if (problem.queries > 0)
       contrast.emplace(problem, memory);
   }

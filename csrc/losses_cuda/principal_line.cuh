@@ -101,8 +101,9 @@ __device__ inline float start_component(int index) {
 /// matrix: (size, size) symmetric, positive semi-definite and not zero, rows `stride` apart.
 /// vector: (size), written: unit length, the component of largest magnitude positive; null for the
 /// eigenvalue alone, which every thread gets. space: principal_line_bytes(size), shared or global.
-__device__ inline float principal_line(const float *matrix, int64_t stride, int size, float *vector,
-                                       void *space) {
+template <typename Number>
+__device__ float principal_line(const Number *matrix, int64_t stride, int size, float *vector,
+                                void *space) {
   Tridiagonal &projected = *static_cast<Tridiagonal *>(space);
   float *basis = reinterpret_cast<float *>(&projected + 1), *next = basis + kKrylov * size;
   const int thread = threadIdx.x, threads = blockDim.x, lane = thread % kWarp;
@@ -128,7 +129,7 @@ __device__ inline float principal_line(const float *matrix, int64_t stride, int 
       for (int row = warp; row < size; row += warps) {
         float sum = 0;
         for (int i = lane; i < size; i += kWarp)
-          sum += matrix[row * stride + i] * current[i];
+          sum += static_cast<float>(matrix[row * stride + i]) * current[i];
         sum = warp_sum(sum);
         if (lane == 0)
           next[row] = sum;

@@ -31,7 +31,7 @@ template <typename Block>
 __device__ __forceinline__ void differentiate_cosines(const Block &block, const OwnPixels &own) {
   using Shape = typename Block::Shape;
   const int entities = block.summary.entities;
-  Slopes slopes{positions_of(block, own), {}, {}};
+  Slopes slopes{block.positions_of(own), {}, {}};
 #pragma unroll
   for (int p = 0; p < 4; ++p) {
     slopes.pull[p] = block.pull_of(slopes.position.of[p]);
@@ -86,7 +86,7 @@ template <typename Block> __device__ __forceinline__ void write_gradient(const B
   }
 
   const T *source = block.source();
-  T *target = static_cast<T *>(pass.gradient) + block.image() * pass.gradient_layout.batch_stride;
+  T *target = block.target();
   const int dimensions = static_cast<int>(pass.features.dimensions);
   for (int d = 4 * blocks * Shape::group(); d < dimensions; d += 4 * blocks * Shape::groups) {
     float features[blocks][4][4], sums[blocks][4][4] = {};

@@ -4,30 +4,10 @@
 #include <cstdint>
 
 #include "common/status.h"
+#include "losses_cuda/segment_differences.cuh"
 #include "losses_cuda/tile_products.cuh"
 
 namespace bottomup {
-
-inline constexpr float kEasy = 0.97f;
-
-/// Which line each pixel of this thread belongs to, -1 for none.
-struct Positions {
-  int32_t of[4];
-};
-
-template <typename Block>
-__device__ __forceinline__ Positions positions_of(const Block &block, const OwnPixels &own) {
-  Positions result;
-#pragma unroll
-  for (int p = 0; p < 4; ++p)
-    result.of[p] = block.position[own.first + p];
-  return result;
-}
-
-/// `slope` where `value` is positive, `-slope` where it is negative, 0 where it is zero.
-__device__ __forceinline__ float with_sign(float value, float slope) {
-  return value > 0 ? slope : value < 0 ? -slope : 0.0f;
-}
 
 /// The products of a thread's pixels with one line become cosines: adds up their sizes, keeps them
 /// and their signs.
@@ -56,7 +36,7 @@ template <typename Block> __device__ __forceinline__ void compare_with_lines(con
   const FusedPass &pass = block.pass;
   const OwnPixels own = block.own_pixels();
   const PixelQuad quad = block.quad_of(own);
-  const Positions position = positions_of(block, own);
+  const Positions position = block.positions_of(own);
   const int entities = block.summary.entities;
   float mine[4] = {}, others[4] = {}, length[4];
   for (int first = 0; first == 0 || first < entities; first += Shape::entities) {
@@ -88,8 +68,9 @@ template <typename Block> __device__ __forceinline__ void compare_with_lines(con
       continue;
     const int line = position.of[p];
     const float deviation = line >= 0 ? length[p] - 1 : 0.0f;
-    attracted += line >= 0 ? block.attraction_of[line] * (1 - mine[p]) : 0.0f;
-    repelled += line >= 0 ? block.repulsion_of[line] * others[p] : 0.0f;
+    const float weight = line >= 0 ? block.weight_of[line] : 0.0f;
+    attracted += line < entities ? weight * (1 - mine[p]) : 0.0f;
+    repelled += weight * others[p];
     deviated += deviation * deviation;
     block.length[own.first + p] = length[p];
     block.along[own.first + p] = block.pull_of(line) * mine[p] + block.push_of(line) * others[p];
@@ -102,125 +83,20 @@ template <typename Block> __device__ __forceinline__ void compare_with_lines(con
   block.add_term(tile_deviation, deviated);
 }
 
-/// The residuals (eq. 8) of a thread's pixels for four entities, and the weighted signs of their
-/// differences from neighbours.
-struct Residuals {
-  int32_t entity; // the first of them
-  float value[4][4], slope[4][4];
-  float change = 0; // the sum of weighted differences, each pair once
-};
-
-__device__ __forceinline__ float residual(float coordinate, int32_t line, int32_t entity) {
-  return fabsf(coordinate) - (line == entity ? 1.0f : 0.0f);
-}
-
-__device__ __forceinline__ void add_difference(Residuals &residuals, int i, int p, float other,
-                                               float weight, float counted) {
-  const float difference = residuals.value[i][p] - other;
-  residuals.slope[i][p] += with_sign(difference, weight);
-  residuals.change += counted * fabsf(difference);
-}
-
-/// Differences on the finest scale, where all four pixels have neighbours: above and below, by wide
-/// reads.
-template <typename Block>
-__device__ __forceinline__ void compare_with_rows(const Block &block, const OwnPixels &own,
-                                                  const Positions &position, Residuals &residuals) {
-#pragma unroll 1
-  for (int direction = 1; direction < 4; direction += 2) {
-    const int station = block.tile.beside(own.place, 0, direction);
-    float weights[4];
-    int32_t lines[4];
-#pragma unroll
-    for (int p = 0; p < 4; ++p) {
-      lines[p] = block.position[station + p];
-      weights[p] = position.of[p] >= 0 && lines[p] >= 0 ? block.summary.pairs[0] : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int entity = residuals.entity + i;
-      const bool counted = direction == 3 && entity < block.summary.entities;
-      float other[4];
-      load_four(block.segments_of(entity) + station, other);
-#pragma unroll
-      for (int p = 0; p < 4; ++p)
-        add_difference(residuals, i, p, residual(other[p], lines[p], entity), weights[p],
-                       counted ? weights[p] : 0.0f);
-    }
-  }
-}
-
-/// And to the left and right, where three of the five pairs are among the four pixels.
-template <typename Block>
-__device__ __forceinline__ void compare_in_row(const Block &block, const OwnPixels &own,
-                                               const Positions &position, Residuals &residuals) {
-  const float weight = block.summary.pairs[0];
-  const int left = block.tile.beside(own.place, 0, 0);
-  const int right = block.tile.beside({own.place.y, own.place.x + 3}, 0, 2);
-  const int32_t before = block.position[left], after = block.position[right];
-  const float left_weight = position.of[0] >= 0 && before >= 0 ? weight : 0.0f;
-  const float right_weight = position.of[3] >= 0 && after >= 0 ? weight : 0.0f;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int entity = residuals.entity + i;
-    const bool used = entity < block.summary.entities;
-    const float *row = block.segments_of(entity);
-    add_difference(residuals, i, 0, residual(row[left], before, entity), left_weight, 0);
-    add_difference(residuals, i, 3, residual(row[right], after, entity), right_weight,
-                   used ? right_weight : 0.0f);
-#pragma unroll
-    for (int p = 0; p < 3; ++p) {
-      const bool both = position.of[p] >= 0 && position.of[p + 1] >= 0;
-      const float between = both ? weight : 0.0f;
-      add_difference(residuals, i, p, residuals.value[i][p + 1], between, used ? between : 0.0f);
-      add_difference(residuals, i, p + 1, residuals.value[i][p], between, 0);
-    }
-  }
-}
-
-/// Differences on the scales where at most every second pixel is left.
-template <typename Block>
-__device__ __forceinline__ void compare_on_grids(const Block &block, const OwnPixels &own,
-                                                 const Positions &position, Residuals &residuals) {
-#pragma unroll 1
-  for (int scale = 1; scale < kScales && own.place.y % (1 << scale) == 0; ++scale)
-#pragma unroll
-    for (int p = 0; p < 4; p += 2) {
-      if ((own.place.x + p) % (1 << scale) != 0 || position.of[p] < 0)
-        continue;
-#pragma unroll 1
-      for (int direction = 0; direction < 4; ++direction) {
-        const int station = block.tile.beside({own.place.y, own.place.x + p}, scale, direction);
-        const int32_t line = block.position[station];
-        if (line < 0)
-          continue;
-        const float weight = block.summary.pairs[scale];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int entity = residuals.entity + i;
-          const bool counted = direction >= 2 && entity < block.summary.entities;
-          add_difference(residuals, i, p,
-                         residual(block.segments_of(entity)[station], line, entity), weight,
-                         counted ? weight : 0.0f);
-        }
-      }
-    }
-}
-
 /// Segment-space MSE and gradient (eq. 8). Derivatives by the coordinates take their place.
 template <typename Block>
 __device__ __forceinline__ void compare_in_segment_space(const Block &block) {
   using Shape = typename Block::Shape;
   const ImageSummary &summary = block.summary;
   const OwnPixels own = block.own_pixels();
-  const Positions position = positions_of(block, own);
+  const Positions position = block.positions_of(own);
   float along[4] = {}, squares = 0, changes = 0;
   __syncthreads();
   for (int first = 0; first < summary.entities; first += Shape::entities) {
     Rows<Shape> slopes;
 #pragma unroll
     for (int m = 0; m < Shape::rows; m += 4) {
-      Residuals residuals{first + Shape::row(m), {}, {}};
+      Residuals<4> residuals{first + Shape::row(m), {}, {}};
       float coordinates[4][4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -230,9 +106,7 @@ __device__ __forceinline__ void compare_in_segment_space(const Block &block) {
         for (int p = 0; p < 4; ++p)
           residuals.value[i][p] = residual(coordinates[i][p], position.of[p], entity);
       }
-      compare_with_rows(block, own, position, residuals);
-      compare_in_row(block, own, position, residuals);
-      compare_on_grids(block, own, position, residuals);
+      compare_with_neighbours(block, own, position, residuals);
       changes += residuals.change;
 #pragma unroll
       for (int i = 0; i < 4; ++i)

@@ -154,12 +154,13 @@ def losses(
     negatives: int = 30,
     with_gradient: bool = True,
     seeds: Tensor | None = None,
+    fast: bool = False,
 ) -> Outcome:
     """The losses for given lines; without a gradient it is empty."""
     maps = description(features)
     seeds = seeds_of(len(features)) if seeds is None else seeds
     numbers = (*features.shape[2:], lines.shape[1] - 1, NORMALISERS.index(normaliser))
-    arguments = np.array([*numbers, queries, negatives], np.int64)
+    arguments = np.array([*numbers, queries, negatives, fast], np.int64)
     terms, total = torch.full((len(WEIGHTS),), torch.nan), torch.full((1,), torch.nan)
     gradient = torch.full_like(features, torch.nan) if with_gradient else features.new_empty(0)
     layout = description(gradient) if with_gradient else maps

@@ -89,9 +89,15 @@ def every_label(entities: int, dim: int) -> tuple[Tensor, Tensor]:
     return features + 0.03 * torch.randn(features.shape, generator=generator), labels
 
 
-# Up to 32 entities, 128, and beyond, each at its limit; the last have numbers in the workspace.
+@pytest.mark.small
+def test_small_maps_of_many_entities(device: Device) -> None:
+    check(device, every_label(33, 36), 33, queries=2, negatives=3)
+
+
+# Up to 32 entities; with features on chip; and with more dimensions, where numbers of 128 entities
+# are in shared memory and more in the workspace.
 @pytest.mark.parametrize(
-    ("entities", "dim"), [(31, 32), (32, 36), (33, 40), (128, 132), (130, 140)]
+    ("entities", "dim"), [(31, 32), (32, 36), (33, 40), (127, 128), (128, 132), (130, 140)]
 )
 def test_every_entity_present(make_device: MakeDevice, entities: int, dim: int) -> None:
     features, labels = every_label(entities, dim)
@@ -165,34 +171,69 @@ def test_zero_features(device: Device) -> None:
     assert (outcome.gradient == 0).all()
 
 
+# Of few entities, and of those whose features stay on chip: with dim 40, and 36 in eights.
+@pytest.mark.parametrize(
+    "case",
+    [
+        blocks(10, 2, 16, (12, 36), 4),
+        blocks(10, 2, 7, (12, 35), 4),
+        blocks(10, 2, 40, (12, 33), 4),
+        every_label(34, 40),
+        every_label(35, 36),
+    ],
+)
 @pytest.mark.parametrize("layout", ["pixels", "channels", "neither"])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_every_type_in_every_layout(
-    make_device: MakeDevice, layout: str, kind: torch.dtype
+    make_device: MakeDevice, kind: torch.dtype, layout: str, case: tuple[Tensor, Tensor]
 ) -> None:
     device = make_device(FAMILY, "host", Schedule(80, "random", seed=4))
     rounding = {torch.float16: 1e-3, torch.bfloat16: 4e-3}
-    for dim, width in ((16, 36), (7, 35), (40, 33)):
-        features, labels = blocks(10, 2, dim, (12, width), 4)
-        features = in_layout(features.to(kind), layout)
-        lines = lines_of(features, labels, 4)
-        outcome = losses(device, features, labels, lines)
-        exact = exact_losses(features, labels, lines)
-        assert_close(outcome, exact, rounding.get(kind, 1e-5))
+    features, labels = case
+    features = in_layout(features.to(kind), layout)
+    entities = int(labels.max())
+    lines = lines_of(features, labels, entities)
+    outcome = losses(device, features, labels, lines)
+    exact = exact_losses(features, labels, lines)
+    assert_close(outcome, exact, rounding.get(kind, 1e-5))
 
 
-def test_terms_alone_are_those_beside_the_gradient(device: Device) -> None:
-    features, labels = blocks(11, 2)
-    lines = lines_of(features, labels, 6)
+# With `fast`, features of half precision that stay on chip meet lines rounded to float16.
+@pytest.mark.parametrize("capability", [80, 86])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_rounded_lines_of_half_precision(
+    make_device: MakeDevice, kind: torch.dtype, capability: int
+) -> None:
+    device = make_device(FAMILY, "host", Schedule(capability, "random", seed=5))
+    features, labels = every_label(36, 40)
+    features = features.to(kind).contiguous()
+    lines = lines_of(features, labels, 36)
+    exact = exact_losses(features, labels, lines)
+    rounded = losses(device, features, labels, lines, fast=True)
+    assert rounded.status == OK
+    torch.testing.assert_close(rounded.terms.double(), exact.terms, atol=1e-5, rtol=1e-3)
+    error = (rounded.gradient.double() - exact.gradient).norm()
+    assert error <= 0.05 * exact.gradient.norm()  # cosines near 0 change their signs
+    precise = losses(device, features, labels, lines)
+    assert not torch.equal(rounded.terms, precise.terms)
+
+
+@pytest.mark.parametrize("case", [blocks(11, 2), every_label(40, 44)])
+def test_terms_alone_are_those_beside_the_gradient(
+    device: Device, case: tuple[Tensor, Tensor]
+) -> None:
+    features, labels = case
+    lines = lines_of(features, labels, int(labels.max()))
     with_gradient = losses(device, features, labels, lines, queries=8)
     alone = losses(device, features, labels, lines, queries=8, with_gradient=False)
     assert torch.equal(with_gradient.terms, alone.terms)
     assert torch.equal(with_gradient.total, alone.total)
 
 
-def test_schedules_change_no_bit(make_device: MakeDevice) -> None:
-    features, labels = blocks(12, 2, 20, (20, 40), 5)
-    lines = lines_of(features, labels, 5)
+@pytest.mark.parametrize("case", [blocks(12, 2, 20, (20, 40), 5), every_label(40, 44)])
+def test_schedules_change_no_bit(make_device: MakeDevice, case: tuple[Tensor, Tensor]) -> None:
+    features, labels = case
+    lines = lines_of(features, labels, int(labels.max()))
     device = make_device(FAMILY, "host", Schedule(80))
     other = make_device(FAMILY, "host", Schedule(80, "random", seed=9))
     first = losses(device, features, labels, lines, queries=8)

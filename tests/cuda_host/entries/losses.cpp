@@ -27,6 +27,7 @@ LossesProblem losses_of(const int64_t *features, const int64_t *gradient,
   problem.normaliser = static_cast<RepulsionNormaliser>(arguments[3]);
   problem.queries = arguments[4];
   problem.negatives = arguments[5];
+  problem.fast = arguments[6] != 0;
   return problem;
 }
 
