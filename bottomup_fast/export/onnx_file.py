@@ -80,9 +80,23 @@ def onnx_bytes(
         verbose=False,
     )
     assert program is not None
+    if precision == "bfloat16":
+        _round_kernels(program.model)
     program.model.metadata_props.update({**metadata, "opset": str(OPSET)})
     content: bytes = program.model_proto.SerializeToString()
     return content
+
+
+def _round_kernels(model: Any) -> None:
+    """Make kernels bfloat16 that became float32 as normalisations were folded into them."""
+    import onnx_ir
+
+    for node in model.graph:
+        if node.op_type == "Conv":
+            for value in node.inputs[1:]:
+                rounded = torch.from_numpy(value.const_value.numpy().astype("float32")).bfloat16()
+                value.const_value = onnx_ir.tensor(rounded, name=value.name)
+                value.dtype = onnx_ir.DataType.BFLOAT16
 
 
 def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> ExportedNetwork:
