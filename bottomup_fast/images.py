@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bottomup_fast.errors import InputError
+from bottomup_fast.pixels import integer_pixels
 
 Pixels: TypeAlias = NDArray[Any]
 Encoded: TypeAlias = bytes | bytearray | memoryview
@@ -235,22 +236,7 @@ def _tiff_pixels(stream: BinaryIO, name: str, max_pixels: int) -> Pixels:
 
 
 def _to_rgb(pixels: Pixels, name: str) -> Pixels:
-    if pixels.size == 0:
-        raise InputError(f"{name}: zero-size image, shape {pixels.shape}")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        raise InputError(
-            f"{name}: expected shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {pixels.shape}"
-        )
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    elif pixels.dtype.kind == "f":
-        if not (pixels.min() >= 0 and pixels.max() <= 1):
-            raise InputError(f"{name}: float values must be finite and in [0, 1]")
-        pixels = np.rint(pixels.astype(np.float32) * 65535).astype(np.uint16)
-    elif pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2:
-        raise InputError(f"{name}: expected uint8, uint16, bool or float, got {pixels.dtype}")
+    pixels = integer_pixels(pixels, name)
     rgb = np.broadcast_to(pixels[..., :3], (*pixels.shape[:2], 3))
     return np.array(rgb, dtype=pixels.dtype.newbyteorder("="), order="C")
 
