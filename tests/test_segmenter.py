@@ -10,47 +10,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from random_models import random_network, tiny_settings
 from scipy import ndimage
 
 import bottomup_fast as bf
 from bottomup_fast.inference import pixel_maps
 from bottomup_fast.models.network import BottomUpNetwork
-from bottomup_fast.models.weights import build_network, save_model
-from bottomup_fast.settings import ModelSettings
+from bottomup_fast.models.weights import save_model
 
 Pixels = NDArray[Any]
 Make = Callable[..., bf.Segmenter]
-
-
-def settings(
-    foreground: bool = False, position_scale: float | None = None, **parts: Any
-) -> ModelSettings:
-    return ModelSettings.model_validate(
-        {
-            "name": "tiny",
-            "architecture": {
-                "name": "bottomup_efficientnet_lite0",
-                "feature_dim": 8,
-                "foreground": foreground,
-                "position_scale": position_scale,
-            },
-            "preprocessing": {"scale": 1.0, **parts.get("preprocessing", {})},
-            "clustering": parts.get("clustering", {}),
-        }
-    )
-
-
-def random_network(chosen: ModelSettings) -> BottomUpNetwork:
-    torch.manual_seed(0)
-    network = build_network(chosen)
-    with torch.no_grad():  # freshly made, it gives all pixels nearly the same feature
-        for layer in network.decoder.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.weight.mul_(2)
-                if layer.bias is not None:
-                    layer.bias.zero_()
-    network.settings = chosen
-    return network.eval()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +34,7 @@ def make() -> Make:
         clustering: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> bf.Segmenter:
-        chosen = settings(
+        chosen = tiny_settings(
             foreground,
             position_scale,
             preprocessing=preprocessing or {},
@@ -96,7 +65,7 @@ def check_partition(found: bf.Segmentation, shape: tuple[int, int]) -> None:
 
 
 def test_a_model_file_and_every_kind_of_image(tmp_path: Path) -> None:
-    chosen = settings(foreground=True)
+    chosen = tiny_settings(foreground=True)
     path = tmp_path / "tiny.safetensors"
     save_model(path, random_network(chosen), chosen)
     segmenter = bf.Segmenter(path, "cpu")

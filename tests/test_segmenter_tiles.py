@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
+from random_models import random_network, tiny_settings
 
 import bottomup_fast as bf
 from bottomup_fast import inference
 from bottomup_fast.models.network import BottomUpNetwork
-from bottomup_fast.settings import ModelSettings
 
 Labels = NDArray[np.int32]
 VARIANTS = [
@@ -21,32 +20,11 @@ VARIANTS = [
 ]
 
 
-def random_network(
+def network_of(
     foreground: bool, position_scale: float | None = None, by_region: bool = False
 ) -> BottomUpNetwork:
-    torch.manual_seed(0)
-    architecture = {
-        "name": "bottomup_efficientnet_lite0",
-        "feature_dim": 8,
-        "foreground": foreground,
-        "position_scale": position_scale,
-    }
-    network = bf.create_model(**architecture)
-    with torch.no_grad():  # freshly made, it gives all pixels nearly the same feature
-        for layer in network.decoder.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.weight.mul_(2)
-                if layer.bias is not None:
-                    layer.bias.zero_()
-    network.settings = ModelSettings.model_validate(
-        {
-            "name": "tiny",
-            "architecture": architecture,
-            "preprocessing": {"scale": 1.0},
-            "clustering": {"by_region": by_region},
-        }
-    )
-    return network.eval()
+    clustering = {"by_region": by_region}
+    return random_network(tiny_settings(foreground, position_scale, clustering=clustering))
 
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:
@@ -90,7 +68,7 @@ def test_tiles_leave_no_trace(
 ) -> None:
     # Random weights look farther than trained ones.
     monkeypatch.setattr(inference, "HALO", 320)
-    network, pixels = random_network(**variant), picture(height, width)
+    network, pixels = network_of(**variant), picture(height, width)
     whole = bf.Segmenter(network, "cpu").segment(pixels).labels
     tiled = bf.Segmenter(network, "cpu", tile_size=tile_size).segment(pixels).labels
     assert whole.max() > 1
@@ -105,7 +83,7 @@ def test_tiles_leave_no_trace(
 def test_a_large_flat_object_is_one_segment(tile_size: int) -> None:
     pixels = picture(80, 640)
     pixels[:, 100:] = (200, 60, 20)
-    found = bf.Segmenter(random_network(False), "cpu", tile_size=tile_size).segment(pixels)
+    found = bf.Segmenter(network_of(False), "cpu", tile_size=tile_size).segment(pixels)
     # At its ends the object's features depend on what is beside it.
     middle = found.labels[20:60, 260:480]
     assert len(np.unique(middle)) == 1
@@ -113,7 +91,7 @@ def test_a_large_flat_object_is_one_segment(tile_size: int) -> None:
 
 @pytest.mark.parametrize("side", [64, 97, 100])
 def test_an_image_of_the_tile_s_size_is_seen_whole(side: int) -> None:
-    network, pixels = random_network(False), picture(side, side)
+    network, pixels = network_of(False), picture(side, side)
     seen: list[tuple[int, ...]] = []
     network.encoder.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[2:]))
     whole = bf.Segmenter(network, "cpu").segment(pixels).labels
@@ -127,7 +105,7 @@ def test_an_image_of_the_tile_s_size_is_seen_whole(side: int) -> None:
 def test_features_too_large_to_keep_are_computed_twice(
     variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segmenter = bf.Segmenter(random_network(**variant), "cpu", tile_size=64)
+    segmenter = bf.Segmenter(network_of(**variant), "cpu", tile_size=64)
     pixels = picture(40, 130)
     expected = segmenter.segment(pixels)
     monkeypatch.setattr(inference, "KEPT_FEATURES", 0)
@@ -137,7 +115,7 @@ def test_features_too_large_to_keep_are_computed_twice(
 
 
 def test_modes_of_a_sample_of_pixels_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    segmenter = bf.Segmenter(random_network(False), "cpu", tile_size=64)
+    segmenter = bf.Segmenter(network_of(False), "cpu", tile_size=64)
     pixels = picture(90, 200)
     expected = segmenter.segment(pixels).labels
     monkeypatch.setattr(inference, "MODE_PIXELS", 5000)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from random_models import random_network, tiny_settings
 
 import bottomup_fast as bf
 from bottomup_fast import runtime
 from bottomup_fast.models.network import BottomUpNetwork
-from bottomup_fast.models.weights import build_network
-from bottomup_fast.settings import ModelSettings
 
 Pair = tuple[bf.Segmenter, runtime.Segmenter]
 MakePair = Callable[..., Pair]
@@ -42,19 +41,11 @@ def make_pair() -> MakePair:
         clustering: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Pair:
-        architecture = {
-            "name": "bottomup_efficientnet_lite0",
-            "feature_dim": 8,
-            "foreground": foreground,
-            "position_scale": position_scale,
-        }
-        settings = ModelSettings.model_validate(
-            {
-                "name": "tiny",
-                "architecture": architecture,
-                "preprocessing": preprocessing or {"scale": 1.0},
-                "clustering": clustering or {},
-            }
+        settings = tiny_settings(
+            foreground,
+            position_scale,
+            preprocessing=preprocessing or {},
+            clustering=clustering or {},
         )
         key = settings.architecture.model_dump_json()
         if key not in known:
@@ -66,15 +57,3 @@ def make_pair() -> MakePair:
         return segmenter, runtime.Segmenter(in_numpy(segmenter.network), json, **arguments)
 
     return make
-
-
-def random_network(settings: ModelSettings) -> BottomUpNetwork:
-    torch.manual_seed(0)
-    network = build_network(settings)
-    with torch.no_grad():  # freshly made, it gives all pixels nearly the same feature
-        for layer in network.decoder.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.weight.mul_(2)
-                if layer.bias is not None:
-                    layer.bias.zero_()
-    return network.eval()
