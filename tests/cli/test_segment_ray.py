@@ -8,6 +8,7 @@ import sys
 import pytest
 import ray
 import ray.cloudpickle
+import torch
 
 from bottomup_fast import Segmentation
 from bottomup_fast.collection import ray_engine
@@ -31,8 +32,17 @@ def segment(run, model_file, image_folder, tmp_path):
     )
 
 
+@pytest.fixture
+def _one_thread():
+    """As each of two workers on two processors has; the network's last bits depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.usefixtures("_cluster", "_one_thread")
 def test_ray_gives_what_the_local_engine_gives(segment, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     local = segment("local")
