@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
+from bottomup_fast.data.copy_paste import paste_objects
 from bottomup_fast.settings import Fraction, Positive, Settings
 
 FloatImage = NDArray[np.float32]
@@ -36,6 +37,8 @@ class AugmentationSettings(Settings):
         blur: largest standard deviation (pixels) of a Gaussian blur, given to half of the images.
         noise: largest standard deviation of additive noise, where the image's range is 1.
         min_entity_pixels: smaller remains of entities, cut by the crop, are ignored.
+        paste: probability that objects of another image, seen through a crop of its own, are laid
+            over an image.
     """
 
     scale: tuple[Positive, Positive] = (0.7, 1.4)
@@ -51,6 +54,7 @@ class AugmentationSettings(Settings):
     blur: NotNegative = 1.0
     noise: NotNegative = 0.03
     min_entity_pixels: Annotated[int, Field(ge=1)] = 12
+    paste: Fraction = 0.0
 
 
 def augment(
@@ -60,6 +64,7 @@ def augment(
     settings: AugmentationSettings,
     generator: np.random.Generator,
     max_entities: int | None = None,
+    donor: tuple[FloatImage, Labels] | None = None,
 ) -> tuple[FloatImage, Labels]:
     """A random crop x crop view of an image, with varied appearance.
 
@@ -70,11 +75,15 @@ def augment(
         settings: strength of the variation.
         generator: source of all randomness.
         max_entities: if given, all but so many largest entities are ignored.
+        donor: another image and its labels, some of whose entities are laid over the crop.
 
     Returns:
         (crop, crop, 3) and (crop, crop); entities made consecutive, beyond the image -1.
     """
     view, view_labels = random_crop(image, labels, crop, settings, generator)
+    if donor is not None:
+        other = random_crop(*donor, crop, settings, generator)
+        view, view_labels = paste_objects(view, view_labels, *other, generator)
     view_labels = tidy_labels(view_labels, settings.min_entity_pixels, max_entities)
     return vary_appearance(view, settings, generator), view_labels
 

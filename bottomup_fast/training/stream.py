@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bottomup_fast.data.shapes import ShapesDataset
 from bottomup_fast.data.sources import DatasetSource, ShapesSource
 from bottomup_fast.data.transforms import augment
+from bottomup_fast.errors import InputError
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.reference.lines import erode_labels
 from bottomup_fast.settings import ModelSettings, PreprocessingSettings
@@ -66,6 +67,10 @@ class TrainingStream(Dataset[Batch]):
         ]
         weights = np.array([source.weight for source in self.data.sources])
         self.cumulative = np.cumsum(weights / weights.sum())
+        donors = [isinstance(source, CachedImages) for source in self.sources]
+        if self.data.augmentation.paste and not any(donors):
+            raise InputError("data.augmentation.paste: needs a source of annotated images")
+        self.cumulative_donors = np.cumsum(weights * donors / max(1e-9, (weights * donors).sum()))
 
     def images_per_epoch(self) -> int:
         """Images of all data sets together (of 1000 for endless sources alone)."""
@@ -77,13 +82,13 @@ class TrainingStream(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         generator = np.random.default_rng([self.seed, index])
-        number = int(np.searchsorted(self.cumulative, generator.random(), side="right"))
-        number = min(number, len(self.sources) - 1)
-        source = self.sources[number]
-        image, labels, complete = source[int(generator.integers(len(source)))]
+        image, labels, complete = self._draw(self.cumulative, generator)
         settings = self.data.augmentation
+        donor = None
+        if settings.paste and generator.random() < settings.paste:
+            donor = self._draw(self.cumulative_donors, generator)[:2]
         view, view_labels = augment(
-            image, labels, self.data.crop, settings, generator, self.max_entities
+            image, labels, self.data.crop, settings, generator, self.max_entities, donor
         )
         foreground = np.sign(view_labels).astype(np.int8)
         if not complete:
@@ -98,6 +103,12 @@ class TrainingStream(Dataset[Batch]):
             torch.from_numpy(generator.uniform(0, ORIGINS, 2).astype(np.float32)),
             torch.tensor(generator.integers(2**63)),
         )
+
+    def _draw(self, cumulative: NDArray[np.float64], generator: np.random.Generator) -> Annotated:
+        """A random image of a random source."""
+        number = int(np.searchsorted(cumulative, generator.random(), side="right"))
+        source = self.sources[min(number, len(self.sources) - 1)]
+        return source[int(generator.integers(len(source)))]
 
 
 Annotated: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int32], bool]

@@ -242,3 +242,16 @@ def test_origins_lie_all_over_an_imagined_image(make_config: MakeConfig) -> None
 def test_missing_data_is_named(make_config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lost: no such folder"):
         TrainingStream(make_config(data__sources=[folder(tmp_path / "lost")]))
+
+
+def test_objects_are_pasted_from_annotated_images_only(
+    make_config: MakeConfig, make_folder: MakeFolder
+) -> None:
+    sources = [{"kind": "shapes", "size": 80}, folder(make_folder("grey", 3))]
+    augmentation = {"paste": 1.0, **NO_VARIATION}
+    pasting = TrainingStream(make_config(data__sources=sources, data__augmentation=augmentation))
+    plain = TrainingStream(make_config(data__sources=sources, data__augmentation=NO_VARIATION))
+    assert_same(pasting[3], pasting[3])
+    assert any(not torch.equal(pasting[i].images, plain[i].images) for i in range(5))
+    with pytest.raises(InputError, match="paste: needs a source of annotated images"):
+        TrainingStream(make_config(data__sources=sources[:1], data__augmentation={"paste": 0.5}))
