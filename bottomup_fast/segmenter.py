@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from bottomup_fast.refinement import Patch, refine
 from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.settings import ModelSettings
 from bottomup_fast.tiling import windows
+
+if TYPE_CHECKING:
+    from bottomup_fast.stream import TrackedFrame
 
 LOOKS = 2
 """Most looks at an image to find the size of its objects."""
@@ -89,17 +92,64 @@ class Segmenter:
             InputError: what is wrong with the image.
         """
         pixels = read_image(image)
-        unit = to_unit_range(pixels, self.settings.preprocessing)
-        tensor = torch.from_numpy(unit).permute(2, 0, 1).to(self.device)
-        if self.settings.preprocessing.scale is not None:
-            labels, maps = self._at_scale(tensor, self.zoom(tensor))
-        else:
-            labels, maps = self._at_resolutions(tensor)
-        return self._finish(labels, maps, pixels)
+        return self.segment_prepared(pixels, self.prepare(pixels))[0]
 
     def segment_batch(self, images: Iterable[ImageSource]) -> list[Segmentation]:
         """Segment several images, each as `segment` does."""
         return [self.segment(image) for image in images]
+
+    def stream(
+        self,
+        frames: Iterable[ImageSource],
+        *,
+        workers: int = 2,
+        memory: int = 8,
+        fixed_zoom: bool = True,
+    ) -> Iterator[TrackedFrame]:
+        """Segment the frames of a video in order, several at once, with ids that last.
+
+        Frames are taken from `frames` in the caller's thread, one by one as results are asked for
+        and at most `workers` beyond the result handed out; they are decoded and segmented in
+        threads of the stream's own. These are gone once the stream ends, fails or is closed.
+
+        Args:
+            frames: images of one size, each as `segment` takes it; a buffer may be used again for
+                the next frame.
+            workers: frames segmented at the same time.
+            memory: frames for which an object that is not seen keeps its id; see `Tracker`.
+            fixed_zoom: models that first search for the size of objects do so only until a frame
+                has some, and keep the zoom. Otherwise, and for all other models, each frame's
+                segmentation is that of `segment`.
+
+        Raises:
+            InputError: an argument that is none, at once; and, after the results of all frames
+                before, what is wrong with a frame, its number first. Other errors, of the source
+                say, come through as they are, with the frame's number in a note.
+        """
+        from bottomup_fast.stream import stream
+
+        return stream(self, frames, workers=workers, memory=memory, fixed_zoom=fixed_zoom)
+
+    def prepare(self, pixels: NDArray[Any]) -> Tensor:
+        """(3, H, W) in [0, 1] on the segmenter's device, of the pixels that `read_image` gives."""
+        unit = to_unit_range(pixels, self.settings.preprocessing)
+        return torch.from_numpy(unit).permute(2, 0, 1).to(self.device)
+
+    def segment_prepared(
+        self, pixels: NDArray[Any], image: Tensor, zoom: float | None = None
+    ) -> tuple[Segmentation, PixelMaps]:
+        """Segments of an image, and the maps of its (smallest) resolution that they come from.
+
+        Args:
+            pixels: of `read_image`.
+            image: the same, prepared.
+            zoom: in a model that works at a scale; its own by default.
+        """
+        if self.settings.preprocessing.scale is None:
+            labels, maps = self._at_resolutions(image)
+        else:
+            labels, maps = self._at_scale(image, self.zoom(image) if zoom is None else zoom)
+        return self._finish(labels, maps, pixels), maps
 
     def zoom(self, image: Tensor) -> float:
         """Zoom for a (3, H, W) image in [0, 1] in a model that works at a scale.
