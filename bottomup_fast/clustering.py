@@ -38,8 +38,9 @@ def cluster(
         min_support: pixels a mode needs in its window to be kept; if none has, all pixels are one
             segment.
         precision: "highest": the modes move on all pixels until they rest, to 1/8192 of the
-            bandwidth; "fast": to 1/16. By default "highest" for float32 and float64, "fast" for
-            half precision. The reference always computes at "highest".
+            bandwidth; "fast": to 1/16, from fewer seeds, which gives other segments where features
+            do not separate, many times faster. By default "highest" for float32 and float64, "fast"
+            for half precision. The reference always computes at "highest".
         backend: "auto" takes the compiled op for all but float64 features, and keeps the 1024 best
             supported modes; "reference" is plain torch.
 
@@ -81,12 +82,22 @@ def cluster(
 
 
 def find_modes(
-    features: Tensor, mask: Tensor, bandwidth_deg: float, min_support: int
+    features: Tensor,
+    mask: Tensor,
+    bandwidth_deg: float,
+    min_support: int,
+    precision: Precision = "highest",
 ) -> reference.Modes:
-    """Modes of the masked pixels of one (D, H, W) map."""
+    """Modes of the masked pixels of one (D, H, W) map; `precision` as for `cluster`."""
     if not _compiled(features, "auto"):
         return _reference_modes(features, mask, bandwidth_deg, min_support)
-    found = ops.cluster(features.unsqueeze(0), mask.unsqueeze(0), bandwidth_deg, min_support)
+    found = ops.cluster(
+        features.unsqueeze(0),
+        mask.unsqueeze(0),
+        bandwidth_deg,
+        min_support,
+        fast=precision == "fast",
+    )
     count = int(found.num_modes[0])
     return reference.Modes(found.modes[0, :count], found.support[0, :count].long())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bottomup_fast.components import relabel_by_appearance
 from bottomup_fast.errors import InputError
 from bottomup_fast.reference.refinement import Box, LabelArray, merge_patches
 
@@ -74,13 +75,13 @@ def refine(
         for index, patch in enumerate(patches)
     ]
     merged = merge_patches(
-        _number_by_appearance(coarse),
+        relabel_by_appearance(coarse).astype(np.int64),
         finer,
         min_area=min_area,
         refine_iou=refine_iou,
         contain=contain,
     )
-    result = _number_by_appearance(merged).astype(np.int32)
+    result = relabel_by_appearance(merged)
     if isinstance(labels, np.ndarray):
         return result
     import torch
@@ -131,13 +132,3 @@ def _checked_patch(
     if labels.shape != (y1 - y0, x1 - x0):
         raise InputError(f"{name}.box: {patch[1]} does not fit labels of shape {labels.shape}")
     return labels, (x0, y0, x1, y1)
-
-
-def _number_by_appearance(labels: LabelArray) -> LabelArray:
-    """Number segments 1..n in order of first appearance in raster order; 0 stays 0."""
-    values, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    numbers = np.zeros(len(values), dtype=np.int64)
-    by_appearance = np.argsort(first)
-    by_appearance = by_appearance[values[by_appearance] > 0]
-    numbers[by_appearance] = np.arange(1, len(by_appearance) + 1)
-    return numbers[inverse].reshape(labels.shape)

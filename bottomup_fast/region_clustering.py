@@ -39,32 +39,38 @@ def cluster_regions(
 
     Args:
         points: (N, D) of any length and sign.
-        regions: (N,) integers from 0; every number up to the largest occurs.
+        regions: (N,) integers from -1; every number from 0 to the largest occurs. A point of -1
+            takes no part.
         bandwidth_deg: half opening angle of the window, degrees in (0, 45].
         min_support: points a mode needs in its window; a region without any is one cluster.
 
     Returns:
-        index (N,) int32 of each point's mode, |cos| to it (N,), and the modes (M, D), those of one
-        region after those of the one before. A region's only mode may be a zero line.
+        index (N,) int32 of each point's mode, -1 where it takes no part, |cos| to it (N,), and the
+        modes (M, D), those of one region after those of the one before. A region's only mode may be
+        a zero line.
     """
-    order = regions.argsort(stable=True)
-    sizes = torch.bincount(regions)
+    members = (regions >= 0).nonzero().squeeze(1)
+    numbers = regions[members]
+    order = members[numbers.argsort(stable=True)]
+    sizes = torch.bincount(numbers)
+    # Copied channel by channel, which is how networks give features.
+    own = points.mT.index_select(1, order).mT
     if points.device.type == "cpu" and has_op(points):
         offsets = functional.pad(sizes.cumsum(0), (1, 0))
-        position, similarity, modes = ops.cluster_regions(
-            points[order], offsets, bandwidth_deg, min_support
-        )
-        index = torch.empty_like(position).index_copy_(0, order, position)
-        return index, torch.empty_like(similarity).index_copy_(0, order, similarity), modes
-    lines = normalise(points, dim=-1)
-    return _cluster_in_torch(lines, order, sizes, bandwidth_deg, min_support)
+        position, similarity, modes = ops.cluster_regions(own, offsets, bandwidth_deg, min_support)
+    else:
+        lines = normalise(own, dim=-1)
+        position, similarity, modes = _cluster_in_torch(lines, sizes, bandwidth_deg, min_support)
+    index = points.new_full((len(points),), -1, dtype=torch.int32).index_copy_(0, order, position)
+    return index, similarity.new_zeros(len(points)).index_copy_(0, order, similarity), modes
 
 
 def _cluster_in_torch(
-    points: Tensor, order: Tensor, sizes: Tensor, bandwidth_deg: float, min_support: int
+    points: Tensor, sizes: Tensor, bandwidth_deg: float, min_support: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same on any device; `order` has the points of each region together."""
-    members = list(torch.split(order, sizes.tolist()))
+    """The same on any device, for unit lines sorted by region."""
+    every = torch.arange(len(points), device=points.device)
+    members = list(torch.split(every, sizes.tolist()))
     index = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     cosine = torch.zeros(len(points), dtype=points.dtype, device=points.device)
     found: list[Tensor] = []

@@ -31,6 +31,7 @@ Scores: TypeAlias = Mapping[int, float] | ArrayLike
 _LARGEST_SAVED_LABEL = 65534  # of 16 bits; 65535 means ignore in label files
 
 _NOTEBOOK_SIDE = 1024  # pixels
+_FAST_COMPRESSION = 1  # of 9; more would take most of the time of `save`
 
 
 class RunLengths(TypedDict):
@@ -184,14 +185,16 @@ class Segmentation:
         )
         try:
             with atomic_write(folder / "labels.png") as path:
-                Image.fromarray(self.labels.astype(np.uint16)).save(path)
+                picture = Image.fromarray(self.labels.astype(np.uint16))
+                picture.save(path, compress_level=_FAST_COMPRESSION)
             with atomic_write(folder / "segments.json") as path:
                 path.write_text(saved.model_dump_json(), encoding="utf-8")
             if under is None:
                 (folder / "overlay.png").unlink(missing_ok=True)
             else:
                 with atomic_write(folder / "overlay.png") as path:
-                    Image.fromarray(draw_overlay(under, self.labels)).save(path)
+                    picture = Image.fromarray(draw_overlay(under, self.labels))
+                    picture.save(path, compress_level=_FAST_COMPRESSION)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
         return folder
@@ -268,7 +271,9 @@ def _numbers(name: str, values: Scores, count: int) -> NDArray[np.float64]:
 def _deepest_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Return x and y of the pixel of a mask (H, W) farthest from all that is outside it."""
     # The frame of zeros makes the border of the image an edge like any other.
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    framed = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    framed[1:-1, 1:-1] = mask
+    depth = distance_transform_edt(framed)[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return int(x), int(y)
 

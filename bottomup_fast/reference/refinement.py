@@ -24,8 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bottomup_fast.components import constant_runs
+
 LabelArray = NDArray[np.int64]
 Box = tuple[int, int, int, int]
+Slices = tuple[slice, slice]
+_FOUR_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)
 
 
 class _Partition:
@@ -90,8 +94,10 @@ def merge_patches(
 
 def _number_by_value(labels: LabelArray) -> LabelArray:
     """Number segments 1..n without gaps, their order kept; 0 stays 0."""
-    inverse = np.unique(np.append(0, labels), return_inverse=True)[1]
-    return inverse[1:].reshape(labels.shape)
+    flat = labels.ravel()
+    starts, lengths = constant_runs(flat)
+    inverse = np.unique(np.append(0, flat[starts]), return_inverse=True)[1]
+    return np.repeat(inverse[1:], lengths).reshape(labels.shape)
 
 
 def _touches_inner_border(
@@ -126,6 +132,7 @@ def _write_segments(
     """Write the patch's segments, largest first; return which of them replaced which label."""
     areas = np.bincount(finer.ravel())
     boxes = ndimage.find_objects(finer)
+    outside = partition.areas - np.bincount(window.ravel(), minlength=len(partition.areas))
     replaced: dict[int, int] = {}
     for segment in (1 + np.argsort(-areas[1:], kind="stable")).tolist():
         area = areas[segment]
@@ -134,7 +141,7 @@ def _write_segments(
         view = window[boxes[segment - 1]]
         pixels = finer[boxes[segment - 1]] == segment
         overlap = np.bincount(view[pixels], minlength=len(partition.areas))
-        clipped = np.bincount(window.ravel(), minlength=len(partition.areas))
+        clipped = partition.areas - outside
         iou = overlap / (area + clipped - overlap)
         iou[[0, *replaced]] = 0
         same, container = int(iou.argmax()), int(overlap.argmax())
@@ -143,6 +150,7 @@ def _write_segments(
             replaced[same] = segment
         elif overlap[container] / area >= contain and not cut[segment]:
             partition.assign(view, pixels & (view == container), partition.add_label())
+            outside = np.append(outside, 0)
     return replaced
 
 
@@ -159,26 +167,52 @@ def _release(
     replacement = replacement[window]
     released = (replacement > 0) & (replacement != finer) & ~cut[finer]
     released_from = np.where(released, window, 0)
+    losing = set(np.flatnonzero(np.bincount(released_from.ravel())).tolist())
+    boxes = ndimage.find_objects(window)
     for label in replaced:
-        if not (released_from == label).any():
+        if label not in losing:
             continue
         # The closest pixel of another label borders on this one: one pixel around it is enough.
-        view_slices = _padded_bounding_box(window == label)
-        view, pixels = window[view_slices], released_from[view_slices] == label
+        box = _padded(boxes[label - 1])
+        view, pixels = window[box], released_from[box] == label
         others = view != label
-        groups, _ = ndimage.label(pixels)
-        adjacent = np.isin(groups, groups[pixels & ndimage.binary_dilation(others)])
-        if adjacent.any():
+        groups, count = ndimage.label(pixels, _FOUR_NEIGHBOURS)
+        touching = np.zeros(count + 1, dtype=np.bool_)
+        touching[groups[pixels & _beside(others)]] = True
+        if touching.any():
+            adjacent = touching[groups]
             nearest = ndimage.distance_transform_edt(
                 ~others, return_distances=False, return_indices=True
             )
-            partition.assign(view, adjacent, view[tuple(nearest)])
+            receivers = view[tuple(nearest)]
+            partition.assign(view, adjacent, receivers)
+            for other in np.unique(receivers[adjacent]):
+                if other > 0:
+                    boxes[other - 1] = _around_both(boxes[other - 1], box)
 
 
-def _padded_bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The slices of the smallest box around `mask` and one pixel about it, inside the array."""
-    rows, columns = ndimage.find_objects(mask.astype(np.int8))[0]
+def _beside(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels with one of the mask as a 4-neighbour."""
+    beside = np.zeros_like(mask)
+    beside[1:] |= mask[:-1]
+    beside[:-1] |= mask[1:]
+    beside[:, 1:] |= mask[:, :-1]
+    beside[:, :-1] |= mask[:, 1:]
+    return beside
+
+
+def _padded(box: Slices) -> Slices:
+    """The box and one pixel about it, inside the array."""
+    rows, columns = box
     return (
         slice(max(rows.start - 1, 0), rows.stop + 1),
         slice(max(columns.start - 1, 0), columns.stop + 1),
     )
+
+
+def _around_both(one: Slices, other: Slices) -> Slices:
+    """The smallest box around two."""
+    rows, columns = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return rows, columns

@@ -45,7 +45,7 @@ public:
       weight_ = static_cast<float>(pixels.size()) / static_cast<float>(chosen.size());
     if (!sample_.add(features_, image_, chosen, weight_, simd_))
       return Status::non_finite_features;
-    const Modes found = find_all(sample_, whole, whole ? kExactly : kRoughly);
+    const Modes found = find_all(sample_, whole, whole ? kExactly : roughly());
     modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
     if (!whole && !settle(pixels, rivals(found)))
       return Status::non_finite_features;
@@ -83,9 +83,9 @@ private:
     return chosen;
   }
 
-  Modes find_all(const PointSet &points, bool thorough, double tolerance) const {
+  Modes find_all(const PointSet &points, bool thorough, const Effort &effort) const {
     const Lines none(features_.dimensions);
-    return find_modes(points, none, none, {window_, min_support_, thorough, tolerance}, simd_,
+    return find_modes(points, none, none, {window_, min_support_, thorough, effort}, simd_,
                       parallel_for_);
   }
 
@@ -118,7 +118,7 @@ private:
     double last_move = 0;
     int64_t searched = 0; // pixels in no window when modes were last sought among them
     for (int64_t round = 0; round < problem_.settings.rounds; ++round) {
-      if (difficult && !climb(pixels))
+      if (difficult && !problem_.settings.fast && !climb(pixels))
         return false;
       keep_best(most_modes);
       PassResult result = pass(hinted, true);
@@ -165,6 +165,9 @@ private:
     return true;
   }
 
+  /// Of a search whose modes then move on all pixels.
+  const Effort &roughly() const { return problem_.settings.fast ? kFast : kRoughly; }
+
   bool gather(const std::vector<int32_t> &pixels, int64_t count, PointSet &points) const {
     const std::vector<int32_t> chosen = runs_of(pixels, count);
     const auto weight = static_cast<double>(pixels.size()) / static_cast<double>(chosen.size());
@@ -183,7 +186,7 @@ private:
 
   /// Modes among the pixels that lie in no window.
   Modes search(const PassResult &result) const {
-    const Search outside{window_, kPromising * min_support_, false, kRoughly};
+    const Search outside{window_, kPromising * min_support_, false, roughly()};
     Lines lines(features_.dimensions);
     for (const Uncovered &uncovered : result.uncovered)
       lines.append(uncovered.lines);

@@ -14,7 +14,6 @@ constexpr int64_t kPerBetween = 16;                       // points for each of 
 constexpr int kBetweenRounds = 2;                         // of a search, and
 constexpr int kThoroughRounds = 4;   // of a thorough one; likewise of seeds that are not dense
 constexpr int kBarrenRounds = 2;     // after which denser seeds are given up
-constexpr uint32_t kRounds = 64;     // at most
 constexpr double kMiddle = 1.0 / 3;  // part of the bandwidth in which a point climbs to its mode
 constexpr double kSame = 1.0 / 16;   // part of the bandwidth within which modes are one
 constexpr int kSteps = 200;          // at most
@@ -167,13 +166,13 @@ Modes find_modes(const PointSet &points, const Lines &known, const Lines &reject
   old.append(rejected);
   Modes found(points.dimensions());
   std::vector<float> nearest = climbing.nearest(known);
-  for (uint32_t round = 0; round < kRounds; ++round) {
+  for (uint32_t round = 0; round < search.effort.rounds; ++round) {
     const std::vector<int32_t> starts = schedule.next(nearest);
     if (starts.empty())
       break;
     Modes fresh(points.dimensions());
     fresh.lines =
-        climb_to_modes(climbing, points.lines(starts), old, search.window, search.tolerance);
+        climb_to_modes(climbing, points.lines(starts), old, search.window, search.effort.tolerance);
     if (fresh.count() == 0) {
       schedule.nothing_new();
       continue;

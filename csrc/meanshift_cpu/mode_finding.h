@@ -39,13 +39,18 @@ struct Modes {
 std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double min_support,
                                 Simd simd);
 
-inline constexpr double kExactly = 1e-6, kRoughly = 1e-3; // radians, tolerances of a search
+/// How carefully modes are sought.
+struct Effort {
+  double tolerance; // radians: steps of modes at rest
+  uint32_t rounds;  // of seeds, at most
+};
+inline constexpr Effort kExactly{1e-6, 64}, kRoughly{1e-3, 64}, kFast{1e-2, 3};
 
 struct Search {
   Window window;
   double min_support;
-  bool thorough;    // start from points without near ones, too
-  double tolerance; // steps of modes at rest
+  bool thorough; // start from points without near ones, too
+  Effort effort;
 };
 
 /// Every mode found outside the windows of the `known` ones, and not one of the `rejected`; which
