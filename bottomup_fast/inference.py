@@ -124,7 +124,9 @@ def _cluster_together(
     min_support = max(1, round(share * clustering.min_support))
     lines = torch.cat(sample, 1).unsqueeze(1)
     every = torch.ones_like(lines[0], dtype=torch.bool)
-    modes = find_modes(lines, every, clustering.bandwidth_deg, min_support).lines
+    modes = find_modes(
+        lines, every, clustering.bandwidth_deg, min_support, clustering.precision
+    ).lines
     index = torch.empty(height, width, dtype=torch.int32, device=modes.device)
     cosine = torch.empty(height, width, device=modes.device)
     foreground = None
@@ -140,33 +142,34 @@ def _cluster_together(
 def _cluster_by_region(
     views: Iterable[_View], height: int, width: int, clustering: ClusteringSettings
 ) -> PixelMaps:
-    """Each connected piece of the foreground on its own; only foreground features are kept."""
+    """Each connected piece of the foreground on its own; of several tiles, only its features are
+    kept."""
     numbers = torch.arange(height * width).view(height, width)
-    pixels, lines, foreground = [], [], torch.empty(height, width)
+    foreground = torch.empty(height, width)
+    pixels, features = [], []
     for view in views:
         core = view.tile.core_slices()
         if view.foreground is not None:
             foreground[core] = view.foreground.cpu()
-        mask = view.mask.cpu()
-        pixels.append(numbers[core][mask])
-        lines.append(view.features.flatten(1)[:, view.mask.flatten()].mT)
-    pixel, points = torch.cat(pixels), torch.cat(lines)
-    regions = np.asarray(
-        label((foreground > clustering.foreground_threshold).numpy(), connectivity=1)  # type: ignore[no-untyped-call]
-    )
-    region = torch.from_numpy(regions.ravel())[pixel].long() - 1
-    index = torch.full((height * width,), -1, dtype=torch.int32, device=points.device)
-    cosine = torch.zeros(height * width, device=points.device)
-    pixel, region = pixel.to(points.device), region.to(points.device)
-    index[pixel], cosine[pixel], modes = cluster_regions(
-        points, region, clustering.bandwidth_deg, clustering.min_support
-    )
-    return PixelMaps(
-        index.view(height, width),
-        cosine.view(height, width),
-        foreground.to(points.device),
-        modes,
-    )
+        lines = view.features.flatten(1)
+        if lines.shape[1] < height * width:
+            lines = lines[:, view.mask.flatten()]
+            pixels.append(numbers[core][view.mask.cpu()])
+        features.append(lines)
+    device = features[0].device
+    pieces = label((foreground > clustering.foreground_threshold).numpy(), connectivity=1)  # type: ignore[no-untyped-call]
+    region = (torch.from_numpy(np.asarray(pieces, np.int32).ravel()) - 1).to(device)
+    settings = clustering.bandwidth_deg, clustering.min_support
+    if pixels:
+        pixel = torch.cat(pixels).to(device)
+        index, cosine = torch.full_like(region, -1), torch.zeros(len(region), device=device)
+        index[pixel], cosine[pixel], modes = cluster_regions(
+            torch.cat(features, 1).mT, region[pixel], *settings
+        )
+    else:
+        index, cosine, modes = cluster_regions(features[0].mT, region, *settings)
+    shape = height, width
+    return PixelMaps(index.view(shape), cosine.view(shape), foreground.to(device), modes)
 
 
 def _tile_features(
@@ -185,8 +188,10 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
     """(3, H, W) to (3, height, width), bilinear, without aliasing."""
     if image.shape[1:] == (height, width):
         return image
+    # torch repeats the first row of contiguous images that it resizes to a width of 1.
+    batch = image.unsqueeze(0).contiguous(memory_format=torch.channels_last)
     resized: Tensor = functional.interpolate(
-        image.unsqueeze(0), (height, width), mode="bilinear", antialias=True
+        batch, (height, width), mode="bilinear", antialias=True
     )
     return resized[0]
 

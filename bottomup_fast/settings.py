@@ -20,9 +20,10 @@ class ArchitectureSettings(Settings):
     """Arguments of `create_model`."""
 
     name: str
-    feature_dim: Annotated[int, Field(ge=1)]
+    feature_dim: Annotated[int, Field(ge=1, le=4096)]
     foreground: bool = False
     position_scale: Positive | None = None
+    largest_scale: Positive | None = None
 
 
 class PreprocessingSettings(Settings):
@@ -81,6 +82,7 @@ class ClusteringSettings(Settings):
         min_area: segments of fewer pixels are folded into a neighbour; pixels of the zoomed image
             for models that work at a scale, else of the original one.
         min_score: segments scoring less are background, for models that tell it apart.
+        precision: of `cluster`; "fast" for features that do not all separate, those of photographs.
     """
 
     bandwidth_deg: Annotated[float, Field(gt=0, le=45)] = 45.0
@@ -90,6 +92,7 @@ class ClusteringSettings(Settings):
     split_components: bool = False
     min_area: Annotated[int, Field(ge=0)] = 0
     min_score: Fraction = 0.0
+    precision: Literal["highest", "fast"] = "highest"
 
 
 class ModelSettings(Settings):

@@ -43,7 +43,8 @@ class Decoder(nn.Module):
     Args:
         channels: of the encoder maps, finest first.
         width: channels of the fusion path.
-        feature_dim: D; no layer after the fusion is narrower.
+        last_width: channels of the two convolutions after it; for plain features at least D, so
+            that they can span as many orthogonal lines.
         outputs: channels of the result, before any activation.
     """
 
@@ -51,16 +52,16 @@ class Decoder(nn.Module):
         self,
         channels: Sequence[int],
         width: int,
-        feature_dim: int,
+        last_width: int,
         outputs: int,
     ) -> None:
         super().__init__()
         self.project = nn.ModuleList(nn.Conv2d(count, width, 3, padding=1) for count in channels)
         last = len(channels) - 1
         self.fuse = nn.ModuleList(FusionBlock(width, has_skip=i < last) for i in range(last + 1))
-        self.reduce = nn.Conv2d(width, feature_dim, 3, padding=1)
-        self.refine = nn.Conv2d(feature_dim, feature_dim, 3, padding=1)
-        self.output = nn.Conv2d(feature_dim, outputs, 1)
+        self.reduce = nn.Conv2d(width, last_width, 3, padding=1)
+        self.refine = nn.Conv2d(last_width, last_width, 3, padding=1)
+        self.output = nn.Conv2d(last_width, outputs, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Encoder maps, finest first, to (B, outputs, H, W)."""

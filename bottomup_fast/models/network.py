@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import torch
@@ -12,10 +11,12 @@ from torch.nn import functional
 from bottomup_fast.errors import InputError
 from bottomup_fast.models.decoder import Decoder
 from bottomup_fast.models.encoder import STRIDES, Encoder
-from bottomup_fast.models.position import PositionCode
+from bottomup_fast.models.position import position_code
 from bottomup_fast.settings import ModelSettings
 
 MULTIPLE = STRIDES[-1]
+CODED_WIDTH = 32
+"""Channels of the decoder's last convolutions in front of a position code: few numbers follow."""
 
 
 class BottomUpNetwork(nn.Module):
@@ -28,6 +29,7 @@ class BottomUpNetwork(nn.Module):
         foreground: add one output channel that tells annotated objects from background; only for
             domains whose background is completely annotated.
         position_scale: make the features a `PositionCode` of this scale; none by default.
+        largest_scale: make them a `ScaledPositionCode` of scales from that to this one.
         pretrained_backbone: True, or a local safetensors file.
 
     Raises:
@@ -41,28 +43,26 @@ class BottomUpNetwork(nn.Module):
         feature_dim: int = 128,
         foreground: bool = False,
         position_scale: float | None = None,
+        largest_scale: float | None = None,
         pretrained_backbone: bool | str | os.PathLike[str] = False,
     ) -> None:
         super().__init__()
         if feature_dim < 1:
             raise InputError(f"feature_dim must be at least 1, got {feature_dim}")
-        if width < feature_dim:
+        if position_scale is None and width < feature_dim:
             raise InputError(
                 f"width ({width}) must be at least feature_dim ({feature_dim}), or features cannot "
                 "span as many orthogonal lines"
             )
-        if position_scale is not None and not 0 < position_scale < math.inf:
-            raise InputError(f"position_scale must be positive, got {position_scale}")
         self.settings: ModelSettings | None = None
         self.feature_dim = feature_dim
         self.foreground = foreground
         self.encoder = Encoder(backbone, pretrained_backbone)
-        self.position = (
-            None if position_scale is None else PositionCode(feature_dim, position_scale)
-        )
-        self.described = feature_dim if self.position is None else 2
+        self.position = position_code(feature_dim, position_scale, largest_scale)
+        self.described = feature_dim if self.position is None else self.position.inputs
+        last_width = feature_dim if self.position is None else min(feature_dim, CODED_WIDTH)
         outputs = self.described + foreground
-        self.decoder = Decoder(self.encoder.channels, width, feature_dim, outputs)
+        self.decoder = Decoder(self.encoder.channels, width, last_width, outputs)
 
     def forward(self, images: Tensor, origin: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) normalised images to (B, feature_dim, H, W) features in (-1, 1).

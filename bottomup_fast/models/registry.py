@@ -36,6 +36,7 @@ def create_model(
     *,
     foreground: bool = False,
     position_scale: float | None = None,
+    largest_scale: float | None = None,
 ) -> BottomUpNetwork:
     """Build a network with random (or ImageNet) weights.
 
@@ -45,6 +46,7 @@ def create_model(
         pretrained_backbone: True for the hub's ImageNet weights, or a local safetensors file.
         foreground: add the foreground channel.
         position_scale: make the features a `PositionCode` of this scale (pixels).
+        largest_scale: make them a `ScaledPositionCode` of scales from that to this one (pixels).
 
     Raises:
         InputError: unknown name or a setting outside its range.
@@ -58,6 +60,7 @@ def create_model(
         min(128, architecture.width) if feature_dim is None else feature_dim,
         foreground=foreground,
         position_scale=position_scale,
+        largest_scale=largest_scale,
         pretrained_backbone=pretrained_backbone,
     )
 

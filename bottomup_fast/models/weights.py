@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.files import atomic_write
@@ -19,6 +21,7 @@ from bottomup_fast.models.registry import create_model, suggestion
 from bottomup_fast.settings import ModelSettings
 
 SETTINGS_KEY = "bottomup_fast"
+CHECKSUM_KEY = "sha256"
 DEFAULT_MODEL = "cells"
 BUNDLED_MODELS = files("bottomup_fast.models") / "weights"
 """Folder of the models in the package."""
@@ -43,6 +46,7 @@ def build_network(
         pretrained_backbone,
         foreground=architecture.foreground,
         position_scale=architecture.position_scale,
+        largest_scale=architecture.largest_scale,
     )
 
 
@@ -52,8 +56,10 @@ def save_model(path: str | os.PathLike[str], network: nn.Module, settings: Model
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in network.state_dict().items()
     }
+    text = settings.model_dump_json()
+    metadata = {SETTINGS_KEY: text, CHECKSUM_KEY: _checksum(text, tensors)}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={SETTINGS_KEY: settings.model_dump_json()})
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUpNetwork:
@@ -62,7 +68,7 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
     Its `settings` attribute is the file's `ModelSettings`.
 
     Raises:
-        InputError: unknown name; missing, corrupt or foreign file; weights that do not fit.
+        InputError: unknown name; missing, damaged or foreign file; weights that do not fit.
     """
     with as_file(BUNDLED_MODELS) as bundled:
         path = _resolve(name_or_path, bundled)
@@ -71,9 +77,15 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+            raise InputError(
+                f"{path}: not a readable safetensors file ({error}); copy or save it again"
+            ) from error
     if SETTINGS_KEY not in metadata:
         raise InputError(f"{path}: not a model of this package (no {SETTINGS_KEY!r} metadata)")
+    # Files of other programs, and older ones, have none.
+    checksum = metadata.get(CHECKSUM_KEY)
+    if checksum is not None and checksum != _checksum(metadata[SETTINGS_KEY], tensors):
+        raise InputError(f"{path}: damaged, its checksum does not match; copy or save it again")
     try:
         settings = ModelSettings.model_validate_json(metadata[SETTINGS_KEY])
     except ValidationError as error:
@@ -99,6 +111,15 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> BottomUp
     network.load_state_dict(tensors)
     network.settings = settings
     return network.eval()
+
+
+def _checksum(settings: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a model file holds."""
+    digest = sha256(settings.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _resolve(name_or_path: str | os.PathLike[str], bundled: Path) -> Path:

@@ -81,6 +81,19 @@ def test_unknown_names_suggest_a_close_one() -> None:
         ({"feature_dim": 65}, r"width \(64\) must be at least feature_dim \(65\)"),
         ({"position_scale": 0}, "position_scale must be positive, got 0"),
         ({"position_scale": float("nan")}, "position_scale must be positive, got nan"),
+        ({"largest_scale": 9.0}, "largest_scale: needs a position_scale"),
+        (
+            {"position_scale": 9.0, "largest_scale": 9.0},
+            r"largest_scale must be above position_scale \(9.0\), got 9.0",
+        ),
+        (
+            {"position_scale": 9.0, "largest_scale": float("inf")},
+            "largest_scale must be above position_scale",
+        ),
+        (
+            {"feature_dim": 7, "position_scale": 4.0, "largest_scale": 9.0},
+            "feature_dim must be at least 8 with a largest_scale, got 7",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

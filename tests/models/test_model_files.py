@@ -129,7 +129,12 @@ def test_files_that_do_not_fit_are_named(
     [
         ("architecture", {"name": "bottomup_lite"}, "settings: unknown architecture 'bottomup_li"),
         ("architecture", {"feature_dim": 0}, "settings.architecture.feature_dim: Input should"),
-        ("architecture", {"feature_dim": 99}, r"settings: width \(64\) must be at least"),
+        (
+            "architecture",
+            {"feature_dim": 99, "position_scale": None},
+            r"settings: width \(64\) must be at least",
+        ),
+        ("architecture", {"feature_dim": 5000}, "settings.architecture.feature_dim: Input should"),
         ("architecture", {"feature_dim": 8}, r"weights: decoder.output.weight has shape \(3, 16, "),
         ("clustering", {"bandwith": 45}, "settings.clustering.bandwith: Extra inputs"),
     ],
@@ -174,6 +179,40 @@ def test_a_damaged_header_is_an_input_error_or_harmless(model_file: Path) -> Non
             problems.append(str(error))
     assert len(problems) > 20
     assert all("tiny.safetensors: " in text and "\n" not in text for text in problems)
+
+
+def test_no_damaged_weight_is_loaded(model_file: Path) -> None:
+    content = model_file.read_bytes()
+    header = int.from_bytes(content[:8], "little") + 8
+    rng = np.random.default_rng(1)
+    for position in rng.integers(header, len(content), 40):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        model_file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"tiny\.safetensors: damaged, its checksum does not"):
+            load_model(model_file)
+
+
+@pytest.mark.slow
+def test_five_hundred_damaged_bytes_are_errors_or_harmless(
+    model_file: Path, network: BottomUpNetwork
+) -> None:
+    content = model_file.read_bytes()
+    expected = load_model(model_file).state_dict()
+    rng = np.random.default_rng(2)
+    problems = []
+    for position in rng.integers(0, len(content), 500):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        model_file.write_bytes(damaged)
+        try:
+            found = load_model(model_file).state_dict()
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert len(problems) > 400
+    assert all("tiny.safetensors: " in problem for problem in problems)
 
 
 class Bomb:

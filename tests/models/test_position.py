@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bottomup_fast.models.network import BottomUpNetwork
-from bottomup_fast.models.position import REACH, PositionCode
+from bottomup_fast.models.position import REACH, PositionCode, ScaledPositionCode
 from bottomup_fast.models.registry import create_model
 
 
@@ -90,3 +90,67 @@ def test_the_place_pointed_to_is_learnt() -> None:
     network(torch.randn(2, 3, 64, 64)).sum().backward()
     assert network.decoder.output.weight.grad is not None
     assert (network.decoder.output.weight.grad != 0).any()
+
+
+SMALLEST, LARGEST = 5.0, 80.0
+WINDOW = math.cos(math.radians(45))
+
+
+def scaled_codes(scale: float, height: int, width: int, origin: Tensor | None = None) -> Tensor:
+    """Unit codes of pixels that point to themselves at a scale, (D, H, W)."""
+    rank = math.log(scale / SMALLEST) / math.log(LARGEST / SMALLEST)
+    anchor = torch.zeros(1, 3, height, width)
+    anchor[:, 2] = math.atanh(max(-1 + 1e-7, min(1 - 1e-7, 2 * rank - 1)))
+    return ScaledPositionCode(48, SMALLEST, LARGEST)(anchor, origin)[0]
+
+
+@pytest.mark.parametrize("scale", [5.0, 8.0, 20.0, 45.0, 80.0])
+def test_the_window_is_as_wide_as_the_scale_says(scale: float) -> None:
+    code = scaled_codes(scale, 321, 321)
+    cosine = torch.einsum("dhw,d->hw", code, code[:, 160, 160]).abs()
+    y, x = torch.meshgrid(torch.arange(321) - 160, torch.arange(321) - 160, indexing="ij")
+    distance = (y**2 + x**2).sqrt() / scale
+    assert (cosine[distance < 0.5] > WINDOW).all()
+    assert (cosine[distance > 1.2] < WINDOW).all()
+
+
+@pytest.mark.parametrize("scale", [8.0, 12.0, 20.0])
+def test_scales_are_told_apart_by_their_ratio(scale: float) -> None:
+    here = scaled_codes(scale, 1, 1)[:, 0, 0]
+    assert here @ scaled_codes(1.8 * scale, 1, 1)[:, 0, 0] > WINDOW
+    assert here @ scaled_codes(3.5 * scale, 1, 1)[:, 0, 0] < WINDOW
+
+
+def test_pixels_that_point_to_one_place_share_its_scaled_code() -> None:
+    code = ScaledPositionCode(32, SMALLEST, LARGEST)
+    reach, mean = REACH * LARGEST, math.sqrt(SMALLEST * LARGEST)
+    displacement = torch.stack(
+        torch.meshgrid(30.0 - torch.arange(8), 20.0 - torch.arange(9), indexing="ij")
+    )
+    anchor = torch.full((1, 3, 8, 9), 0.3)
+    anchor[0, :2] = torch.atanh(displacement / reach) * reach / mean
+    result = code(anchor, None)
+    torch.testing.assert_close(result, result[..., :1, :1].expand_as(result), atol=1e-4, rtol=0)
+
+
+def test_a_tile_has_the_scaled_codes_of_its_place_in_the_whole() -> None:
+    whole = scaled_codes(12.0, 40, 50)
+    part = scaled_codes(12.0, 12, 20, torch.tensor([[7.0, 30.0]]))
+    torch.testing.assert_close(part, whole[:, 7:19, 30:50], atol=1e-5, rtol=0)
+
+
+def test_scaled_codes_have_unit_length_and_left_over_dimensions_stay_zero() -> None:
+    result = ScaledPositionCode(21, 4.0, 30.0)(3 * torch.randn(2, 3, 5, 4), None)
+    assert result.shape == (2, 21, 5, 4)
+    torch.testing.assert_close(result.norm(dim=1), torch.ones(2, 5, 4))
+    assert (result[:, 16:] == 0).all()
+
+
+def test_place_and_scale_are_learnt() -> None:
+    network = create_model("bottomup_efficientnet_lite0", 24, position_scale=4, largest_scale=32)
+    features = network(torch.randn(2, 3, 64, 64))
+    assert features.shape == (2, 24, 64, 64)
+    (features * torch.randn_like(features)).sum().backward()
+    gradient = network.decoder.output.weight.grad
+    assert gradient is not None
+    assert (gradient != 0).any(1).all()
