@@ -1,8 +1,9 @@
-"""Builds the compiled library of the package; everything else stands in pyproject.toml.
+"""Builds the compiled parts of the package; everything else stands in pyproject.toml.
 
 The library knows torch by its stable ABI and Python not at all, so that one build serves every
 later torch and Python. `bottomup_fast/ops/library.py` loads it; `bottomup_fast.build_info()` tells
-what is in it.
+what is in it. `bottomup_fast.runtime` is bound to one version of Python by pybind11: without it
+(BOTTOMUP_RUNTIME=0) one wheel serves all of them, and runtime/ is the package of the runtime alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ from cuda_toolkit import (  # noqa: E402
     plan_cuda_build,
     static_runtime,
 )
-from runtime_build import belongs_to_runtime, runtime_extension  # noqa: E402
+from runtime_build import (  # noqa: E402
+    aoti_extension,
+    belongs_to_runtime,
+    runtime_extension,
+)
+
+RUNTIME = os.environ.get("BOTTOMUP_RUNTIME", "1")
+if RUNTIME not in ("0", "1"):
+    raise SystemExit(f"error: BOTTOMUP_RUNTIME={RUNTIME}: must be 0 or 1")
 
 OLDEST_TORCH = (2, 11)
 # Errors of memory and undefined behaviour end the program: for tests, see `make test-sanitizers`.
@@ -113,7 +122,19 @@ class BuildWithKernels(BuildExtension):
         self.build_temp = shared
 
 
+if RUNTIME == "1":
+    extensions = [
+        library(),
+        runtime_extension(Path("csrc"), SANITIZERS),
+        aoti_extension(Path("csrc"), include_paths(), library_paths(), SANITIZERS),
+    ]
+    tag = {}
+else:
+    extensions = [library()]
+    tag = {"py_limited_api": "cp311"}
+
 setup(
-    ext_modules=[library(), runtime_extension(Path("csrc"), SANITIZERS)],
+    ext_modules=extensions,
     cmdclass={"build_ext": BuildWithKernels},
+    options={"bdist_wheel": tag},
 )

@@ -111,6 +111,8 @@ def parse_architectures(wanted: str) -> Iterator[str]:
 def compile_kernels(build: CudaBuild, sources: Path, folder: Path) -> list[str]:
     """Compile every .cu file below `sources`, those that changed, and return the objects.
 
+    All but those of `runtime`, which are the C++ library's and no part of torch's.
+
     Raises:
         BuildError: nvcc refuses one; what it said has been printed.
     """
@@ -126,7 +128,10 @@ def compile_kernels(build: CudaBuild, sources: Path, folder: Path) -> list[str]:
     ]
     objects = []
     for source in sorted(sources.rglob("*.cu")):
-        target = folder / source.relative_to(sources).with_suffix(".o")
+        place = source.relative_to(sources)
+        if place.parts[0] == "runtime":
+            continue
+        target = folder / place.with_suffix(".o")
         objects.append(str(target))
         rules.append(f"build {_escaped(target)}: cuda {_escaped(source)}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import tempfile
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.export.description import Description, Precision
+from bottomup_fast.export.description import Description, Precision, parse_metadata
 from bottomup_fast.export.exported_network import ExportedNetwork, model_network
 from bottomup_fast.export.graph import capture, check_sides
 from bottomup_fast.export.seal import DIGEST, read_sealed, seal
@@ -110,7 +109,10 @@ def load_aoti(path: str | os.PathLike[str]) -> ExportedNetwork:
     try:
         package = torch._inductor.aoti_load_package(name)
     except Exception as error:  # compiled code and its loader raise what they like
-        raise InputError(f"{name}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: torch {torch.__version__} cannot load it ({reason}); export the model again"
+        ) from error
     device = torch.device(description.device)
 
     def run(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -139,15 +141,15 @@ def _seal_zip(content: bytes) -> bytes:
 
 
 def _read_metadata(name: str, content: bytes) -> dict[str, str]:
+    kind, text = "an AOTInductor package", b""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.namelist():
                 if member.endswith("wrapper_metadata.json"):
-                    metadata: dict[str, str] = json.loads(archive.read(member))
-                    return metadata
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{name}: not an AOTInductor package ({error})") from error
-    raise InputError(f"{name}: not an AOTInductor package (no metadata)")
+                    text = archive.read(member)
+    except Exception as error:  # of damaged archives it raises nearly anything
+        raise InputError(f"{name}: not {kind} ({error}); export the model again") from error
+    return parse_metadata(name, kind, text)
 
 
 def _cpu_instructions() -> set[str]:

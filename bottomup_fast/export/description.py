@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -90,7 +91,9 @@ class Description:
                 "export the model again with this version"
             )
         if stated != format:
-            raise InputError(f"{name}: an export to {stated}, not to {format}")
+            raise InputError(
+                f"{name}: an export to {stated}, not to {format}; export the model again"
+            )
         try:
             settings = ModelSettings.model_validate_json(metadata[SETTINGS_KEY])
             precision = cast(Precision, metadata["precision"])
@@ -98,15 +101,43 @@ class Description:
                 raise ValueError(f"unknown precision {precision}")
             sides = metadata["fixed_resolutions"]
             resolutions = tuple(int(side) for side in sides.split(",") if side)
+            if min(resolutions, default=1) < 1:
+                raise ValueError(f"fixed_resolutions {sides} are not sides")
             runtime, device = metadata["runtime"], metadata["device"]
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, ("settings", *first["loc"])))
-            raise InputError(f"{name}: metadata: {place}: {first['msg']}") from error
+            writer = metadata.get("bottomup_fast_version", "an unknown version")
+            raise InputError(
+                f"{name}: metadata: {place}: {first['msg']}; written by bottomup_fast {writer}, "
+                f"this is {__version__}; export the model again"
+            ) from error
         except (KeyError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{name}: metadata: {reason}; export the model again") from error
         return cls(settings, format, precision, resolutions, runtime, device)
+
+
+def parse_metadata(name: str, kind: str, text: bytes) -> dict[str, str]:
+    """Read metadata that a file keeps as JSON.
+
+    Args:
+        name: of the file, for errors.
+        kind: what the file should be, likewise.
+        text: the JSON.
+
+    Raises:
+        InputError: it is not an object that holds text by name.
+    """
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise InputError(
+            f"{name}: not {kind} of `bottomup export` (no metadata); export the model again"
+        )
+    return metadata
 
 
 def _join(values: tuple[float, ...]) -> str:

@@ -28,12 +28,15 @@ def read_sealed(path: str | os.PathLike[str]) -> bytes:
     """The whole content of a sealed file, its checksum included.
 
     Raises:
-        InputError: no such file; not sealed, or not the content that was.
+        InputError: no such file, or it cannot be read; not sealed, or not the content that was.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{file}: no such file")
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     body, digest = memoryview(content)[:-DIGEST], content[-DIGEST:]
     if not re.fullmatch(rb"[0-9a-f]{64}", digest):
         raise InputError(

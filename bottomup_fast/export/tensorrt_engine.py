@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.export.description import Description, Precision
+from bottomup_fast.export.description import Description, Precision, parse_metadata
 from bottomup_fast.export.exported_network import model_network
 from bottomup_fast.export.graph import check_sides
 from bottomup_fast.export.onnx_file import onnx_bytes
@@ -129,13 +129,8 @@ def read_engine(path: str | os.PathLike[str]) -> tuple[Description, bytes]:
     name = os.fspath(path)
     content = read_sealed(path)[:-DIGEST]
     length = int.from_bytes(content[-_LENGTH:], "little")
-    end = len(content) - _LENGTH - length
-    try:
-        metadata = json.loads(content[max(end, 0) : -_LENGTH])
-    except ValueError as error:
-        raise InputError(f"{name}: not a TensorRT engine of `bottomup export`") from error
-    if not isinstance(metadata, dict) or end <= 0:
-        raise InputError(f"{name}: not a TensorRT engine of `bottomup export`")
+    end = max(len(content) - _LENGTH - length, 0)
+    metadata = parse_metadata(name, "a TensorRT engine", content[end:-_LENGTH] if end else b"")
     return Description.from_metadata(name, metadata, "tensorrt"), content[:end]
 
 

@@ -40,6 +40,13 @@ def load_tensorrt(path: str | os.PathLike[str]) -> ExportedNetwork:
         )
     if not torch.cuda.is_available():
         raise InputError(f"{name}: a TensorRT engine needs a GPU, torch finds none")
+    wanted = description.device.removeprefix("cuda").strip()
+    here = "{}.{}".format(*torch.cuda.get_device_capability())
+    if wanted and wanted.replace(".", "") != here.replace(".", ""):
+        raise InputError(
+            f"{name}: built for compute capability {wanted}, this GPU has {here}; export the "
+            f"model again with --compute-capability {here}"
+        )
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:

@@ -1,11 +1,13 @@
 """The C++ library in Python, without torch: clustering and merging on numpy arrays, and models.
 
-Needs numpy alone; `Segmenter` needs onnxruntime as well. Results are those of the functions of the
+Needs numpy alone; for models also onnxruntime, or torch's libraries for AOTInductor packages, which
+are loaded without importing torch. Results are those of the functions of the
 same names in `bottomup_fast`. All functions let other threads run and may be called by several.
 """
 
 from __future__ import annotations
 
+from bottomup_fast.runtime.aoti import AotiNetwork
 from bottomup_fast.runtime.clustering import assign, cluster, mean_shift
 from bottomup_fast.runtime.merging import (
     fold_specks,
@@ -18,6 +20,7 @@ from bottomup_fast.runtime.network import OnnxNetwork
 from bottomup_fast.runtime.segmenter import Segmenter, Segments
 
 __all__ = [
+    "AotiNetwork",
     "OnnxNetwork",
     "Segmenter",
     "Segments",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -13,11 +11,10 @@ from numpy.typing import NDArray
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.export.seal import read_sealed
+from bottomup_fast.runtime.description import settings_and_sides
 
 MULTIPLE = 32
 """Both sides of the network's input are multiples of this."""
-_LAYOUT = "1"
-_SETTINGS_KEY = "bottomup_fast"
 FloatArray = NDArray[np.float32]
 
 
@@ -50,10 +47,11 @@ class OnnxNetwork:
             )
         except Exception as error:  # its own exceptions have no common base but this
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.path}: not a readable ONNX model ({reason})") from error
+            raise InputError(
+                f"{self.path}: not a readable ONNX model ({reason}); export the model again"
+            ) from error
         metadata = session.get_modelmeta().custom_metadata_map
-        self.settings = _settings_outside(self.path, metadata)
-        self._sides = [int(side) for side in metadata["fixed_resolutions"].split(",") if side]
+        self.settings, self._sides = settings_and_sides(self.path, metadata, "onnx")
         self._takes_origin = len(session.get_inputs()) > 1
         self._session = session
 
@@ -99,20 +97,3 @@ def _onnxruntime() -> Any:
         return import_module("onnxruntime")
     except ImportError as error:
         raise ImportError("onnxruntime is missing: pip install onnxruntime") from error
-
-
-def _settings_outside(path: str, metadata: Mapping[str, str]) -> str:
-    """The settings of an exported file for who uses it: its images are not yet normalised."""
-    if _SETTINGS_KEY not in metadata or "layout" not in metadata:
-        raise InputError(f"{path}: no metadata of `bottomup export`; export the model again")
-    if metadata["layout"] != _LAYOUT:
-        raise InputError(
-            f"{path}: written in layout {metadata['layout']}, this version reads {_LAYOUT}; "
-            "export the model again with this version"
-        )
-    try:
-        settings = json.loads(metadata[_SETTINGS_KEY])
-        settings["preprocessing"] |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: metadata: settings are not a model's ({error})") from error
-    return json.dumps(settings)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bottomup_fast.errors import InputError
+from bottomup_fast.runtime.aoti import AotiNetwork
 from bottomup_fast.runtime.module import native
 from bottomup_fast.runtime.network import FloatArray, OnnxNetwork
 from bottomup_fast.runtime.pixels import as_pixels
@@ -30,12 +31,14 @@ class Segments:
         scores: (n,) float64.
         predicted_iou: (n,), the mean |cos| between the pixels of a segment and its line.
         stability_score: (n,), the share of the pixels that stay under a tighter window.
+        seconds: that preparing the image, the network, clustering and merging took.
     """
 
     labels: NDArray[np.int32]
     scores: NDArray[np.float64]
     predicted_iou: NDArray[np.float64]
     stability_score: NDArray[np.float64]
+    seconds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -59,18 +62,20 @@ class Segmenter:
     Labels are those of `bottomup_fast.Segmenter` for the same features.
 
     Args:
-        model: an ONNX file that `bottomup export` has written; or a function (image, y, x) that
-            runs a network as `OnnxNetwork` does.
-        settings: of the model, JSON; an ONNX file's own by default.
+        model: an ONNX file or AOTInductor package (.pt2) that `bottomup export` has written; or a
+            function (image, y, x) that runs a network as `OnnxNetwork` does.
+        settings: of the model, JSON; a file's own by default.
         resolutions: longer sides (pixels, ascending) for multi-resolution inference.
         scale: zoom of the image before the network instead.
         keep_background: label background too, for models that tell it apart.
         leave_outliers: label 0 for pixels whose line lies outside the window of every mode.
         tile_size: images larger than this (pixels, after scaling) go through in tiles.
-        threads: of onnxruntime for one image; its own choice by default.
+        threads: of the network for one image, of all segmenters of packages together; the
+            runtime's own choice by default.
 
     Raises:
         InputError: a missing, corrupt or foreign file, or impossible settings.
+        ImportError: without onnxruntime, or torch for a package.
     """
 
     def __init__(
@@ -88,9 +93,9 @@ class Segmenter:
         source = "settings"
         network: Network
         if isinstance(model, str | os.PathLike):
-            network = onnx_network = OnnxNetwork(model, threads)
+            network = opened = open_network(model, threads)
             if settings is None:
-                settings, source = onnx_network.settings, os.fspath(model)
+                settings, source = opened.settings, os.fspath(model)
         else:
             network = model
         if settings is None:
@@ -113,3 +118,12 @@ class Segmenter:
     def segment_batch(self, images: Iterable[Any]) -> list[Segments]:
         """Segment several images, each as `segment` does."""
         return [self.segment(image) for image in images]
+
+
+def open_network(
+    path: str | os.PathLike[str], threads: int | None = None
+) -> OnnxNetwork | AotiNetwork:
+    """Open what `bottomup export` has written; a package's name ends in .pt2."""
+    if os.fspath(path).endswith(".pt2"):
+        return AotiNetwork(path, threads)
+    return OnnxNetwork(path, threads)

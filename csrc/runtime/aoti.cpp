@@ -7,6 +7,10 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -20,14 +24,20 @@ using torch::inductor::AOTIModelPackageLoader;
 /// The version without what it was built for, such as "+cpu".
 std::string plain(const std::string &version) { return version.substr(0, version.find('+')); }
 
-bool runs_here(const std::string &instructions) {
-#if defined(__x86_64__)
-  if (instructions.find("AVX512") != std::string::npos)
-    return __builtin_cpu_supports("avx512f");
-  if (instructions.find("AVX2") != std::string::npos)
-    return __builtin_cpu_supports("avx2");
-#endif
-  return true;
+/// One of the instructions that this processor lacks, or nothing.
+std::string missing_instruction(const std::string &wanted) {
+  std::set<std::string> known;
+  std::ifstream processor("/proc/cpuinfo");
+  for (std::string line; known.empty() && std::getline(processor, line);)
+    if (line.starts_with("flags") || line.starts_with("Features")) {
+      std::istringstream words(line.substr(line.find(':') + 1));
+      known.insert(std::istream_iterator<std::string>(words), {});
+    }
+  std::istringstream words(wanted);
+  for (std::string word; words >> word;)
+    if (!known.contains(word))
+      return word;
+  return {};
 }
 
 std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
@@ -71,29 +81,33 @@ private:
 
 } // namespace
 
-Model open_aoti(const std::string &path, int threads) {
+AotiPackage open_aoti(const std::string &path, int threads) {
   check_seal(path);
   try {
     const auto stored = AOTIModelPackageLoader::load_metadata_from_package(path, "model");
-    const std::map<std::string, std::string> metadata(stored.begin(), stored.end());
+    std::map<std::string, std::string> metadata(stored.begin(), stored.end());
     ExportDescription description = describe_export(path, "aoti", metadata);
     if (plain(description.runtime) != plain(TORCH_VERSION))
       throw Error(path + ": compiled by torch " + description.runtime + ", this is " +
                   TORCH_VERSION + "; export the model again");
     if (description.device != "cpu")
-      throw Error(path + ": compiled for " + description.device + ", this backend runs on the CPU");
-    const auto instructions = metadata.find("AOTI_CPU_ISA");
-    if (instructions != metadata.end() && !runs_here(instructions->second))
-      throw Error(path + ": compiled for a CPU with " + instructions->second +
+      throw Error(path + ": compiled for " + description.device +
+                  ", this backend runs on the CPU; export the model for it");
+    // Inductor compiles for the very processor it runs on; another one would end the program.
+    if (const std::string missing = missing_instruction(metadata["cpu_instructions"]);
+        !missing.empty())
+      throw Error(path + ": compiled for a CPU with " + missing +
                   ", which this one lacks; export the model on this machine");
     if (threads > 0)
       at::set_num_threads(threads);
     const ModelSettings settings = description.settings;
-    return {settings, std::make_shared<AotiNetwork>(path, std::move(description))};
+    return {std::move(metadata),
+            {settings, std::make_shared<AotiNetwork>(path, std::move(description))}};
   } catch (const Error &) {
     throw;
   } catch (const std::exception &error) { // the loader throws what it likes
-    throw Error(path + ": " + first_line(error.what()));
+    throw Error(path + ": not an AOTInductor package (" + first_line(error.what()) +
+                "); export the model again");
   }
 }
 

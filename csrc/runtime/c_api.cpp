@@ -56,8 +56,11 @@ void check(bool condition, const std::string &message) {
     throw Error(message);
 }
 
+constexpr int64_t kMost = int64_t{1} << 40; // numbers in an array
+
 LabelMap map_of(const int32_t *labels, int64_t height, int64_t width, const std::string &name) {
   check(labels && height > 0 && width > 0, name + ": expected a non-empty map");
+  check(height <= kMost / width, name + ": too large");
   LabelMap map(height, width);
   std::copy_n(labels, map.size(), map.values.data());
   return map;
@@ -65,6 +68,7 @@ LabelMap map_of(const int32_t *labels, int64_t height, int64_t width, const std:
 
 void check_shape(int64_t dimensions, int64_t height, int64_t width) {
   check(dimensions >= 1 && height >= 0 && width >= 0, "features: a negative size or no dimension");
+  check(width == 0 || height <= kMost / dimensions / width, "features: too large");
 }
 
 class CallersNetwork : public FeatureExtractor {

@@ -102,36 +102,31 @@ Assignment assign(const FeatureView &features, const float *modes, int64_t num_m
   return result;
 }
 
-RegionClusters cluster_regions(const float *points, int64_t num_points, int64_t dimensions,
-                               const int32_t *regions, double bandwidth_deg, int64_t min_support) {
+RegionClusters cluster_regions(const FeatureView &points, const int32_t *regions,
+                               double bandwidth_deg, int64_t min_support) {
   check_window(bandwidth_deg, min_support);
-  const FeatureMaps maps = points_of(points, num_points, dimensions);
-  int64_t count = 0;
+  ClusterRegionsProblem problem{};
+  problem.points = maps_of(points);
+  const int64_t num_points = points.pixels();
   for (int64_t i = 0; i < num_points; ++i) {
-    check(regions[i] >= 0 && regions[i] < num_points,
+    check(regions[i] >= -1 && regions[i] < num_points,
           "regions must be numbered from 0 without gaps");
-    count = std::max<int64_t>(count, regions[i] + 1);
+    problem.regions = std::max<int64_t>(problem.regions, regions[i] + 1);
   }
-  std::vector<int64_t> offsets(count + 1);
+  std::vector<int64_t> offsets(problem.regions + 1);
   for (int64_t i = 0; i < num_points; ++i)
-    ++offsets[regions[i] + 1];
+    if (regions[i] >= 0)
+      ++offsets[regions[i] + 1];
   check(std::find(offsets.begin() + 1, offsets.end(), 0) == offsets.end(),
         "regions must be numbered from 0 without gaps");
   std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
-
-  // Sorted by region, in the order given within one.
-  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1), place(num_points);
-  std::vector<float> sorted(num_points * dimensions);
-  for (int64_t i = 0; i < num_points; ++i) {
-    place[i] = next[regions[i]]++;
-    std::copy_n(points + i * dimensions, dimensions, &sorted[place[i] * dimensions]);
-  }
-  std::vector<int32_t> index(num_points);
-  std::vector<float> score(num_points);
-  ClusterRegionsProblem problem{};
-  problem.points = maps;
-  problem.points.data = sorted.data();
-  problem.regions = count;
+  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
+  std::vector<int32_t> order(offsets.back()), index(offsets.back());
+  std::vector<float> score(offsets.back());
+  for (int64_t i = 0; i < num_points; ++i)
+    if (regions[i] >= 0)
+      order[next[regions[i]]++] = static_cast<int32_t>(i);
+  problem.order = order.data();
   problem.offsets = offsets.data();
   problem.bandwidth_deg = bandwidth_deg;
   problem.min_support = min_support;
@@ -139,11 +134,11 @@ RegionClusters cluster_regions(const float *points, int64_t num_points, int64_t 
   problem.score = score.data();
   check(cluster_regions_cpu(problem, selected_simd(), library_parallel_for));
 
-  RegionClusters result{std::vector<int32_t>(num_points), std::vector<float>(num_points),
+  RegionClusters result{std::vector<int32_t>(num_points, -1), std::vector<float>(num_points),
                         std::move(problem.modes)};
-  for (int64_t i = 0; i < num_points; ++i) {
-    result.index[i] = index[place[i]];
-    result.score[i] = score[place[i]];
+  for (size_t i = 0; i < order.size(); ++i) {
+    result.index[order[i]] = index[i];
+    result.score[order[i]] = score[i];
   }
   return result;
 }

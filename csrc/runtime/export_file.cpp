@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <tuple>
 
+#include "bottomup.h"
 #include "runtime/sha256.h"
 
 namespace bottomup {
@@ -21,9 +24,19 @@ std::vector<int64_t> sides_of(const std::string &text, const std::string &path) 
     const auto [stop, error] =
         std::from_chars(item.data(), item.data() + item.size(), sides.emplace_back());
     if (error != std::errc() || stop != item.data() + item.size() || sides.back() < 1)
-      throw Error(path + ": metadata: fixed_resolutions are no numbers");
+      throw Error(path + ": metadata: fixed_resolutions are no numbers; export the model again");
   }
   return sides;
+}
+
+ModelSettings settings_of(const std::string &json, const std::string &writer,
+                          const std::string &path) {
+  try {
+    return parse_settings(json, path + ": metadata");
+  } catch (const Error &error) {
+    throw Error(std::string(error.what()) + "; written by bottomup_fast " + writer + ", this is " +
+                BOTTOMUP_VERSION + "; export the model again");
+  }
 }
 
 } // namespace
@@ -35,6 +48,8 @@ ExportDescription describe_export(const std::string &path, const std::string &fo
     if (found == metadata.end())
       throw Error(path + ": no metadata \"" + key +
                   "\" of `bottomup export`; export the model again");
+    if (found->second.find('\0') != std::string::npos) // it would cut off messages
+      throw Error(path + ": metadata: \"" + key + "\" is no text; export the model again");
     return found->second;
   };
   const std::string layout = entry("layout");
@@ -42,22 +57,25 @@ ExportDescription describe_export(const std::string &path, const std::string &fo
     throw Error(path + ": written in layout " + layout + ", this version reads " + kLayout +
                 "; export the model again with this version");
   if (entry("format") != format)
-    throw Error(path + ": an export to " + entry("format") + ", not to " + format);
-  ExportDescription description{parse_settings(entry("bottomup_fast"), path + ": metadata"),
-                                sides_of(entry("fixed_resolutions"), path), entry("runtime"),
-                                entry("device")};
+    throw Error(path + ": an export to " + entry("format") + ", not to " + format +
+                "; export the model again");
+  ExportDescription description{
+      settings_of(entry("bottomup_fast"), entry("bottomup_fast_version"), path),
+      sides_of(entry("fixed_resolutions"), path), entry("runtime"), entry("device")};
   description.takes_origin = description.settings.architecture.position_scale.has_value();
   description.settings.preprocessing.mean.fill(0);
   description.settings.preprocessing.std.fill(1);
   return description;
 }
 
-void check_seal(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    throw Error(path + ": no such file, or it cannot be read");
-  const std::string content = std::move(text).str();
+std::string check_seal(const std::string &path) {
+  std::error_code reason;
+  if (!std::filesystem::is_regular_file(path, reason))
+    throw Error(path + ": no such file");
+  const auto size = static_cast<size_t>(std::filesystem::file_size(path, reason));
+  std::string content(reason ? 0 : size, '\0');
+  if (reason || !std::ifstream(path, std::ios::binary).read(content.data(), std::ssize(content)))
+    throw Error(path + ": cannot be read");
   const size_t end = content.size() - std::min(content.size(), kDigest);
   const std::string digest = content.substr(end);
   if (digest.size() != kDigest || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
@@ -65,19 +83,26 @@ void check_seal(const std::string &path) {
                        "the model again");
   if (sha256(std::string_view(content).substr(0, end)) != digest)
     throw Error(path + ": damaged, its checksum does not match; copy it or export the model again");
+  return content;
 }
 
-PaddedInput::PaddedInput(const NetworkInput &input, const ExportDescription &description,
-                         const std::string &path) {
+std::pair<int64_t, int64_t> padded_size(int64_t height, int64_t width,
+                                        const ExportDescription &description,
+                                        const std::string &path) {
   const std::vector<int64_t> &sides = description.resolutions;
-  if (!sides.empty() && std::max(input.height, input.width) > sides.back())
-    throw Error("image: " + std::to_string(input.height) + "x" + std::to_string(input.width) +
+  if (!sides.empty() && std::max(height, width) > sides.back())
+    throw Error("image: " + std::to_string(height) + "x" + std::to_string(width) +
                 " pixels after scaling, " + path + " takes " + std::to_string(sides.back()) +
                 " at most; give resolutions or tile_size that fit, or export anew");
   const auto padded = [&](int64_t side) {
     return sides.size() == 1 ? sides[0] : (side + kMultiple - 1) / kMultiple * kMultiple;
   };
-  height = padded(input.height), width = padded(input.width);
+  return {padded(height), padded(width)};
+}
+
+PaddedInput::PaddedInput(const NetworkInput &input, const ExportDescription &description,
+                         const std::string &path) {
+  std::tie(height, width) = padded_size(input.height, input.width, description, path);
   image.resize(3 * height * width);
   float *to = image.data();
   for (int64_t channel = 0; channel < 3; ++channel)

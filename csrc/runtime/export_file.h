@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bottomup/model_file.h"
@@ -22,8 +23,14 @@ struct ExportDescription {
 ExportDescription describe_export(const std::string &path, const std::string &format,
                                   const std::map<std::string, std::string> &metadata);
 
-/// Throws Error unless the file ends in the SHA-256 of what stands before.
-void check_seal(const std::string &path);
+/// The whole file. Throws Error unless it ends in the SHA-256 of what stands before.
+std::string check_seal(const std::string &path);
+
+/// Height and width of a network's input for an image of a size. Throws Error, naming `path`, where
+/// the image is too large.
+std::pair<int64_t, int64_t> padded_size(int64_t height, int64_t width,
+                                        const ExportDescription &description,
+                                        const std::string &path);
 
 /// A network's input with its last rows and columns repeated up to a size that the network takes.
 struct PaddedInput {
@@ -38,7 +45,13 @@ struct PaddedInput {
 void crop_output(const float *output, int64_t maps, const PaddedInput &padded,
                  const NetworkInput &input, float *result);
 
+/// What an AOTInductor package says about itself, and the model in it.
+struct AotiPackage {
+  std::map<std::string, std::string> metadata;
+  Model model;
+};
+
 /// Throws Error where the library was built without libtorch.
-Model open_aoti(const std::string &path, int threads);
+AotiPackage open_aoti(const std::string &path, int threads);
 
 } // namespace bottomup

@@ -1,6 +1,7 @@
 #include "runtime/pixel_maps.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 
@@ -17,15 +18,26 @@ constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees 
 constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
 constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
 
+/// Memory that a thread keeps from image to image, as fresh memory costs a fault a page.
+struct Scratch {
+  std::vector<float> features, logits;
+};
+
+Scratch &scratch() {
+  thread_local Scratch memory;
+  return memory;
+}
+
 /// The network's output for the core of a tile.
 struct View {
   Rectangle core;
-  std::vector<float> features; // (D, h, w)
+  const float *features;       // (D, h, w), in the thread's memory or in `cropped`
+  std::vector<float> cropped;  // out of what the network saw
   Grid<float> foreground;      // probability; empty where the network does not tell
   std::vector<int64_t> pixels; // of the core, counted in it: those that are clustered
 
   FeatureView maps(int64_t dimensions) const {
-    return FeatureView::planar(features.data(), dimensions, core.height(), core.width());
+    return FeatureView::planar(features, dimensions, core.height(), core.width());
   }
 };
 
@@ -77,7 +89,14 @@ public:
         dimensions_(settings.architecture.feature_dim),
         has_foreground_(settings.architecture.foreground), keep_background_(keep_background) {}
 
-  PixelMaps run(int64_t tile_size) const {
+  PixelMaps run(int64_t tile_size) {
+    PixelMaps maps = maps_of(tile_size);
+    maps.network_seconds = network_seconds_;
+    return maps;
+  }
+
+private:
+  PixelMaps maps_of(int64_t tile_size) {
     const int64_t halo = std::max(image_.height, image_.width) <= tile_size ? 0 : kHalo;
     const std::vector<Tile> grid = tiles(image_.height, image_.width, tile_size, halo, kMultiple);
     const Views computed = [&](const auto &visit) {
@@ -85,7 +104,8 @@ public:
         visit(view_of(tile));
     };
     if (clustering_.by_region && has_foreground_ && !keep_background_)
-      return cluster_by_region(computed);
+      return grid.size() == 1 ? cluster_by_region(view_of(grid.front()))
+                              : cluster_by_region(computed);
     if (grid.size() > 1 && image_.pixels() * dimensions_ > kKeptFeatures)
       return cluster_together(computed);
     std::vector<View> kept;
@@ -94,40 +114,38 @@ public:
     return cluster_together([&](const auto &visit) { std::ranges::for_each(kept, visit); });
   }
 
-private:
-  View view_of(const Tile &tile) const {
+  View view_of(const Tile &tile) {
     const auto &[core, window] = tile;
-    const int64_t seen = window.height() * window.width();
-    const bool whole = window.height() == core.height() && window.width() == core.width();
-    std::vector<float> features(dimensions_ * seen), logits(has_foreground_ ? seen : 0);
+    const bool whole = window.height() == image_.height && window.width() == image_.width &&
+                       core.height() == image_.height && core.width() == image_.width;
+    auto &[features, logits] = scratch();
+    features.resize(dimensions_ * window.height() * window.width());
+    logits.resize(has_foreground_ ? window.height() * window.width() : 0);
     {
-      const Planes part = window_of(image_, window);
-      network_.extract({part.values.data(), window.height(), window.width(), window.y0, window.x0},
+      const Planes part = whole ? Planes() : window_of(image_, window);
+      const auto start = std::chrono::steady_clock::now();
+      network_.extract({whole ? image_.values.data() : part.values.data(), window.height(),
+                        window.width(), window.y0, window.x0},
                        features.data(), has_foreground_ ? logits.data() : nullptr);
+      network_seconds_ +=
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    View view{core, {}, {}, {}};
-    if (whole) {
-      view.features = std::move(features);
-    } else {
-      view.features.resize(dimensions_ * core.height() * core.width());
-      crop(features.data(), tile, dimensions_, view.features.data());
+    View view{core, features.data(), {}, {}, {}};
+    if (!whole) {
+      view.cropped.resize(dimensions_ * core.height() * core.width());
+      crop(features.data(), tile, dimensions_, view.cropped.data());
+      view.features = view.cropped.data();
     }
     if (has_foreground_) {
       view.foreground = Grid<float>(core.height(), core.width());
       crop(logits.data(), tile, 1, view.foreground.values.data());
       for (float &value : view.foreground.values)
-        value = sigmoid(value);
+        value = foreground_probability(value);
     }
     for (int64_t pixel = 0; pixel < core.height() * core.width(); ++pixel)
       if (!has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]))
         view.pixels.push_back(pixel);
     return view;
-  }
-
-  /// Each step rounded to float32.
-  static float sigmoid(float logit) {
-    const auto power = static_cast<float>(std::exp(-static_cast<double>(logit)));
-    return 1.0f / (1.0f + power);
   }
 
   bool is_foreground(float probability) const {
@@ -172,6 +190,7 @@ private:
     options.bandwidth_deg = clustering_.bandwidth_deg;
     options.min_support =
         std::max<int64_t>(1, round_to_even(share * static_cast<double>(clustering_.min_support)));
+    options.fast = clustering_.precision == Precision::fast;
     const auto count = static_cast<int64_t>(lines.size()) / dimensions_;
     PixelMaps maps = empty_maps();
     maps.modes =
@@ -192,7 +211,20 @@ private:
     return maps;
   }
 
-  /// Each connected piece of the foreground on its own; only foreground features are kept.
+  /// Each connected piece of the foreground on its own.
+  PixelMaps cluster_by_region(const View &view) const {
+    PixelMaps maps = empty_maps();
+    keep_foreground(view, maps);
+    const LabelMap regions = regions_of(view.pixels);
+    RegionClusters found = cluster_regions(view.maps(dimensions_), regions.values.data(),
+                                           clustering_.bandwidth_deg, clustering_.min_support);
+    maps.index.values = std::move(found.index);
+    maps.cosine.values = std::move(found.score);
+    maps.modes = std::move(found.modes);
+    return maps;
+  }
+
+  /// The same of several tiles; only foreground features are kept.
   PixelMaps cluster_by_region(const Views &views) const {
     PixelMaps maps = empty_maps();
     std::vector<int64_t> pixels;
@@ -203,15 +235,13 @@ private:
       for (const int64_t pixel : view.pixels)
         pixels.push_back(in_image(view, pixel));
     });
-    LabelMap foreground(image_.height, image_.width);
-    for (const int64_t pixel : pixels)
-      foreground.values[pixel] = 1;
-    const LabelMap pieces = split_components(foreground);
+    const LabelMap region_at = regions_of(pixels);
     std::vector<int32_t> regions;
     for (const int64_t pixel : pixels)
-      regions.push_back(pieces.values[pixel] - 1);
+      regions.push_back(region_at.values[pixel]);
+    const auto count = static_cast<int64_t>(pixels.size());
     RegionClusters found =
-        cluster_regions(points.data(), static_cast<int64_t>(pixels.size()), dimensions_,
+        cluster_regions(FeatureView::interleaved(points.data(), 1, count, dimensions_),
                         regions.data(), clustering_.bandwidth_deg, clustering_.min_support);
     for (size_t i = 0; i < pixels.size(); ++i) {
       maps.index.values[pixels[i]] = found.index[i];
@@ -221,11 +251,23 @@ private:
     return maps;
   }
 
+  /// The connected pieces of some pixels of the image, counted from 0; -1 elsewhere.
+  LabelMap regions_of(const std::vector<int64_t> &pixels) const {
+    LabelMap regions(image_.height, image_.width);
+    for (const int64_t pixel : pixels)
+      regions.values[pixel] = 1;
+    regions = split_components(regions);
+    for (int32_t &region : regions.values)
+      --region;
+    return regions;
+  }
+
   const FeatureExtractor &network_;
   const Planes &image_;
   const ClusteringSettings &clustering_;
   int64_t dimensions_;
   bool has_foreground_, keep_background_;
+  double network_seconds_ = 0;
 };
 
 } // namespace

@@ -1,6 +1,7 @@
 // From a prepared image to the mode, similarity and foreground of every pixel.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -15,7 +16,14 @@ struct PixelMaps {
   Grid<float> cosine;                    // |cos| between the pixel's line and that mode's
   std::optional<Grid<float>> foreground; // probability of belonging to an object
   std::vector<float> modes;              // (M, D) lines
+  double network_seconds = 0;            // that the network took
 };
+
+/// Of belonging to an object, from the network's logit; each step rounded to float32.
+inline float foreground_probability(float logit) {
+  const auto power = static_cast<float>(std::exp(-static_cast<double>(logit)));
+  return 1.0f / (1.0f + power);
+}
 
 /// Features, modes and assignment of an image in [0, 1]. One of more than `tile_size` in a side
 /// goes through the network tile by tile, and all tiles are clustered together.

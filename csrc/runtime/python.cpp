@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bottomup.h"
 #include "bottomup/clustering.h"
 #include "bottomup/merging.h"
 #include "bottomup/segmenter.h"
@@ -153,10 +154,12 @@ py::tuple segment_array(const Segmenter &segmenter, const py::array &pixels) {
     found = segmenter.segment(image);
   }
   const int64_t count = found.num_segments();
+  const auto &[prepare, network, cluster, merge] = found.seconds;
   return py::make_tuple(to_array(std::move(found.labels)),
                         to_array(std::move(found.scores), {count}),
                         to_array(std::move(found.predicted_iou), {count}),
-                        to_array(std::move(found.stability_score), {count}));
+                        to_array(std::move(found.stability_score), {count}),
+                        py::make_tuple(prepare, network, cluster, merge));
 }
 
 std::unique_ptr<Segmenter> make_segmenter(const std::string &settings, const std::string &source,
@@ -183,6 +186,7 @@ PYBIND11_MODULE(_runtime, module) {
       PyErr_SetString(type.ptr(), error.what());
     }
   });
+  module.attr("version") = BOTTOMUP_VERSION;
   module.def("cluster", cluster_array);
   module.def("mean_shift", mean_shift_array);
   module.def("assign", assign_array);
@@ -195,6 +199,9 @@ PYBIND11_MODULE(_runtime, module) {
   });
   module.def("fold_specks", [](const Array<int32_t> &labels, int64_t min_area) {
     return on_labels(labels, [&](const LabelMap &map) { return fold_specks(map, min_area); });
+  });
+  module.def("check_settings", [](const std::string &settings, const std::string &source) {
+    parse_settings(settings, source);
   });
   module.def("set_helper_threads", set_helper_threads);
   module.def("cpu_path", [] { return name(selected_simd()); });

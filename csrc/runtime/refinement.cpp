@@ -1,6 +1,7 @@
 // Multi-resolution refinement of a label map (paper, Section 4.1), by the rules that
 // bottomup_fast/reference/refinement.py states in full.
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <unordered_map>
 
@@ -11,19 +12,13 @@ namespace bottomup {
 namespace {
 
 struct Box {
-  int64_t y0 = 0, y1 = 0, x0 = 0, x1 = 0;
-};
+  int64_t y0 = std::numeric_limits<int64_t>::max(), y1 = 0, x0 = y0, x1 = 0; // empty
 
-/// Smallest box around the pixels for which `inside` says so; empty if there are none.
-template <typename Inside> Box bounding_box(int64_t height, int64_t width, const Inside &inside) {
-  Box box{height, 0, width, 0};
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x)
-      if (inside(y, x)) {
-        box = {std::min(box.y0, y), y + 1, std::min(box.x0, x), std::max(box.x1, x + 1)};
-      }
-  return box;
-}
+  void include(int64_t y, int64_t x) {
+    y0 = std::min(y0, y), y1 = std::max(y1, y + 1);
+    x0 = std::min(x0, x), x1 = std::max(x1, x + 1);
+  }
+};
 
 /// A label map and the area of every label in the whole of it, and in the patch that is merged.
 class Partition {
@@ -128,14 +123,20 @@ public:
   /// Gives what replaced labels still hold outside of their finer segments to adjacent segments.
   void release() {
     released_from_ = LabelMap(finer_.height, finer_.width);
+    boxes_.resize(partition_.count());
+    std::vector<bool> loses(partition_.count());
     for (int64_t y = 0; y < finer_.height; ++y)
       for (int64_t x = 0; x < finer_.width; ++x) {
         const int32_t label = partition_.at(y, x), segment = replacement(label);
-        if (segment > 0 && segment != finer_(y, x) && !segments_[finer_(y, x)].cut)
+        boxes_[label].include(y, x);
+        if (segment > 0 && segment != finer_(y, x) && !segments_[finer_(y, x)].cut) {
           released_from_(y, x) = label;
+          loses[label] = true;
+        }
       }
     for (const int32_t label : replaced_)
-      release(label);
+      if (loses[label])
+        release(label);
   }
 
 private:
@@ -196,11 +197,8 @@ private:
 
   void release(int32_t label) {
     const int64_t height = finer_.height, width = finer_.width;
-    if (std::ranges::find(released_from_.values, label) == released_from_.values.end())
-      return;
     // The closest pixel of another label borders on this one: one pixel around it is enough.
-    Box box = bounding_box(height, width,
-                           [&](int64_t y, int64_t x) { return partition_.at(y, x) == label; });
+    Box box = boxes_[label];
     box = {std::max<int64_t>(box.y0 - 1, 0), std::min(box.y1 + 1, height),
            std::max<int64_t>(box.x0 - 1, 0), std::min(box.x1 + 1, width)};
     const int64_t rows = box.y1 - box.y0, columns = box.x1 - box.x0;
@@ -216,8 +214,10 @@ private:
       for (int64_t x = 0; x < columns; ++x)
         if (adjacent(y, x)) {
           const int64_t place = nearest(y, x);
-          writes.push_back({box.y0 + y, box.x0 + x,
-                            partition_.at(box.y0 + place / columns, box.x0 + place % columns)});
+          const int32_t receiver =
+              partition_.at(box.y0 + place / columns, box.x0 + place % columns);
+          writes.push_back({box.y0 + y, box.x0 + x, receiver});
+          boxes_[receiver].include(box.y0 + y, box.x0 + x);
         }
     partition_.assign(writes);
   }
@@ -270,6 +270,7 @@ private:
   std::vector<int32_t> replacement_; // of each label
   std::vector<int32_t> replaced_;    // labels, in the order of their replacement
   LabelMap released_from_;
+  std::vector<Box> boxes_; // around each label in the patch, or more
 };
 
 void check(const LabelMap &labels, const Patch &patch, const std::string &name) {

@@ -1,14 +1,15 @@
 #include "bottomup/segmenter.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <numbers>
 #include <string>
 
 #include "bottomup/merging.h"
-#include "runtime/pixel_maps.h"
 #include "runtime/preprocessing.h"
 #include "runtime/tiling.h"
+#include "runtime/view_maps.h"
 
 namespace bottomup {
 namespace {
@@ -20,7 +21,7 @@ constexpr double kTight = 0.75;   // of the bandwidth: the window that stability
 
 double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
 
-Planes zoomed(const Planes &image, double zoom) {
+Planes resized(const Planes &image, double zoom) {
   const auto side = [&](int64_t length) {
     return std::max<int64_t>(1, round_to_even(static_cast<double>(length) * zoom));
   };
@@ -79,32 +80,64 @@ template <typename Value> std::vector<double> means(const LabelMap &labels, cons
   return result;
 }
 
+/// What `work` gives, and adds the seconds that it takes.
+template <typename Work> auto timed(double &seconds, const Work &work) {
+  const auto start = std::chrono::steady_clock::now();
+  auto result = work();
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
 /// One image on its way.
 class Run {
 public:
   Run(const ModelSettings &settings, const FeatureExtractor &network,
-      const SegmenterOptions &options, Planes image)
-      : settings_(settings), network_(network), options_(options), image_(std::move(image)) {}
+      const SegmenterOptions &options, const ImageView &image)
+      : settings_(settings), network_(network), options_(options),
+        image_(timed(seconds_.prepare,
+                     [&] { return to_unit_range(image, settings.preprocessing); })) {}
 
-  Segmentation segment() const {
-    if (settings_.preprocessing.scale)
-      return at_scale(zoom());
-    return at_resolutions();
+  Segmentation segment() {
+    double all = 0;
+    Segmentation found = timed(
+        all, [&] { return settings_.preprocessing.scale ? at_scale(zoom()) : at_resolutions(); });
+    // The image was read before.
+    seconds_.merge = all - resizing_ - seconds_.network - seconds_.cluster;
+    seconds_.prepare += resizing_;
+    found.seconds = seconds_;
+    return found;
   }
 
 private:
-  PixelMaps maps(Planes image, bool keep_background) const {
-    return pixel_maps(network_, std::move(image), settings_, options_.tile_size, keep_background);
+  std::vector<PixelMaps> maps(std::vector<Planes> views, bool keep_background) {
+    std::vector<PixelMaps> found = timed(seconds_.cluster, [&] {
+      return view_maps(network_, std::move(views), settings_, options_.tile_size, keep_background);
+    });
+    for (const PixelMaps &view : found) {
+      seconds_.network += view.network_seconds;
+      seconds_.cluster -= view.network_seconds;
+    }
+    return found;
+  }
+
+  Planes zoomed(const Planes &image, double zoom) {
+    return timed(resizing_, [&] { return resized(image, zoom); });
+  }
+
+  PixelMaps map(Planes view, bool keep_background) {
+    std::vector<Planes> views;
+    views.push_back(std::move(view));
+    return std::move(maps(std::move(views), keep_background).front());
   }
 
   /// Objects are looked for at the model's scale and, if they turn out to be of another size there,
   /// once more at the zoom that follows from it.
-  double zoom() const {
+  double zoom() {
     double zoom = *settings_.preprocessing.scale;
     if (!settings_.preprocessing.object_diameter)
       return zoom;
     for (int look = 0; look < kLooks; ++look) {
-      const LabelMap objects = pieces(maps(zoomed(image_, zoom), false));
+      const LabelMap objects = pieces(map(zoomed(image_, zoom), false));
       const double better =
           zoom * zoom_to_diameter(objects, *settings_.preprocessing.object_diameter);
       const double change = better / zoom;
@@ -115,31 +148,39 @@ private:
     return zoom;
   }
 
-  Segmentation at_scale(double zoom) const {
-    const PixelMaps seen = maps(zoomed(image_, zoom), options_.keep_background);
+  Segmentation at_scale(double zoom) {
+    const PixelMaps seen = map(zoomed(image_, zoom), options_.keep_background);
     const LabelMap labels = resize_nearest(pieces(seen), image_.height, image_.width);
     return finish(relabel_by_appearance(labels), resized(seen, image_.height, image_.width));
   }
 
   /// The smallest resolution's map, refined by patches of the larger ones (Section 4.1).
-  Segmentation at_resolutions() const {
+  Segmentation at_resolutions() {
     const PreprocessingSettings &preprocessing = settings_.preprocessing;
     const auto longest = static_cast<double>(std::max(image_.height, image_.width));
     const auto base = static_cast<double>(preprocessing.resolutions.front());
-    const PixelMaps coarse = patch_maps(image_, base);
-    LabelMap labels = pieces(coarse);
+    std::vector<std::vector<Rectangle>> finer;
+    std::vector<Planes> views;
+    views.push_back(seen_at(image_, base));
     for (size_t i = 1; i < preprocessing.resolutions.size(); ++i) {
       const auto resolution = static_cast<double>(preprocessing.resolutions[i]);
       const int64_t size = std::max<int64_t>(1, round_to_even(longest * base / resolution));
-      std::vector<Patch> patches;
-      for (const Rectangle &window :
-           windows(image_.height, image_.width, size, preprocessing.patch_overlap)) {
-        const Planes view = cut(window);
-        const auto side = static_cast<double>(std::max(view.height, view.width));
+      finer.push_back(windows(image_.height, image_.width, size, preprocessing.patch_overlap));
+      for (const Rectangle &window : finer.back()) {
+        const auto side = static_cast<double>(std::max(window.height(), window.width()));
         const int64_t seen = std::max<int64_t>(1, round_to_even(side * resolution / longest));
-        patches.push_back({pieces(patch_maps(view, static_cast<double>(seen))), window.x0,
-                           window.y0, window.x1, window.y1});
+        views.push_back(seen_at(cut(window), static_cast<double>(seen)));
       }
+    }
+    const std::vector<PixelMaps> found = maps(std::move(views), options_.keep_background);
+    auto next = found.begin();
+    const PixelMaps coarse = resized(*next++, image_.height, image_.width);
+    LabelMap labels = pieces(coarse);
+    for (const std::vector<Rectangle> &grid : finer) {
+      std::vector<Patch> patches;
+      for (const Rectangle &window : grid)
+        patches.push_back({pieces(resized(*next++, window.height(), window.width())), window.x0,
+                           window.y0, window.x1, window.y1});
       labels = refine(labels, patches);
     }
     return finish(labels, coarse);
@@ -155,11 +196,9 @@ private:
     return view;
   }
 
-  /// Maps at the image's own size, seen with a longer side of `longest`.
-  PixelMaps patch_maps(const Planes &image, double longest) const {
-    const auto side = static_cast<double>(std::max(image.height, image.width));
-    return resized(maps(zoomed(image, longest / side), options_.keep_background), image.height,
-                   image.width);
+  /// With a longer side of `longest`.
+  Planes seen_at(const Planes &image, double longest) {
+    return zoomed(image, longest / static_cast<double>(std::max(image.height, image.width)));
   }
 
   /// Segments from modes: connected pieces if asked for, specks folded, numbered.
@@ -217,7 +256,8 @@ private:
     Segmentation result{{},
                         means(labels, likeness_at),
                         means(labels, [&](int64_t pixel) { return cosine[pixel]; }),
-                        means(labels, [&](int64_t pixel) { return cosine[pixel] >= tight; })};
+                        means(labels, [&](int64_t pixel) { return cosine[pixel] >= tight; }),
+                        {}};
     const std::vector<double> loose =
         means(labels, [&](int64_t pixel) { return cosine[pixel] >= edge; });
     for (size_t i = 0; i < loose.size(); ++i)
@@ -229,6 +269,8 @@ private:
   const ModelSettings &settings_;
   const FeatureExtractor &network_;
   const SegmenterOptions &options_;
+  StageSeconds seconds_;
+  double resizing_ = 0;
   const Planes image_;
 };
 
@@ -253,8 +295,7 @@ Segmenter::Segmenter(ModelSettings settings, std::shared_ptr<const FeatureExtrac
 }
 
 Segmentation Segmenter::segment(const ImageView &image) const {
-  return Run(settings_, *network_, options_, to_unit_range(image, settings_.preprocessing))
-      .segment();
+  return Run(settings_, *network_, options_, image).segment();
 }
 
 } // namespace bottomup

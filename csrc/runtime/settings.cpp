@@ -10,6 +10,11 @@
 namespace bottomup {
 namespace {
 
+// Beyond what any model needs, and far below where the numbers of pixels overflow.
+constexpr int64_t kMostDimensions = 4096;
+constexpr double kMostScale = 1000;
+constexpr int64_t kMostResolution = 1 << 20;
+
 /// An object whose keys are taken one by one; what is left at the end is unknown.
 class Reader {
 public:
@@ -74,6 +79,12 @@ private:
       throw Error(place + " must be \"percentile\" or \"range\"");
     target = value == "range" ? Normalisation::range : Normalisation::percentile;
   }
+  static void convert(const Json &json, Precision &target, const std::string &place) {
+    const std::string &value = as<std::string>(json, place);
+    if (value != "highest" && value != "fast")
+      throw Error(place + " must be \"highest\" or \"fast\"");
+    target = value == "fast" ? Precision::fast : Precision::highest;
+  }
   template <typename T>
   static void convert(const Json &json, std::optional<T> &target, const std::string &place) {
     convert(json, target.emplace(), place);
@@ -128,6 +139,7 @@ void check_preprocessing(const PreprocessingSettings &settings, const Check &che
     check.positive("preprocessing.std", settings.std[channel]);
   }
   check.positive("preprocessing.scale", settings.scale);
+  check.that(settings.scale.value_or(1) <= kMostScale, "preprocessing.scale must be at most 1000");
   check.positive("preprocessing.object_diameter", settings.object_diameter);
   check.that(settings.patch_overlap >= 0 && settings.patch_overlap < 1,
              "preprocessing.patch_overlap must be in [0, 1)");
@@ -137,6 +149,8 @@ void check_preprocessing(const PreprocessingSettings &settings, const Check &che
              "preprocessing: object_diameter needs a scale for the first look");
   for (size_t i = 0; i < settings.resolutions.size(); ++i) {
     check.that(settings.resolutions[i] >= 32, "preprocessing.resolutions must be at least 32");
+    check.that(settings.resolutions[i] <= kMostResolution,
+               "preprocessing.resolutions must be at most 1048576");
     check.that(i == 0 || settings.resolutions[i - 1] < settings.resolutions[i],
                "preprocessing.resolutions must be ascending");
   }
@@ -156,8 +170,13 @@ void check_clustering(const ClusteringSettings &settings, const Check &check) {
 void check_settings(const ModelSettings &settings, const std::string &source) {
   const Check check(source);
   const ArchitectureSettings &architecture = settings.architecture;
-  check.that(architecture.feature_dim >= 1, "architecture.feature_dim must be at least 1");
+  check.that(architecture.feature_dim >= 1 && architecture.feature_dim <= kMostDimensions,
+             "architecture.feature_dim must be in [1, 4096]");
   check.positive("architecture.position_scale", architecture.position_scale);
+  check.that(!architecture.largest_scale ||
+                 (architecture.position_scale &&
+                  *architecture.largest_scale > *architecture.position_scale),
+             "architecture.largest_scale must be above a position_scale");
   check_preprocessing(settings.preprocessing, check);
   check_clustering(settings.clustering, check);
   check.that(architecture.foreground || !settings.preprocessing.object_diameter,
@@ -178,6 +197,7 @@ ModelSettings parse_settings(const std::string &json, const std::string &source)
   architecture.read("feature_dim", settings.architecture.feature_dim, true);
   architecture.read("foreground", settings.architecture.foreground);
   architecture.read("position_scale", settings.architecture.position_scale, false, true);
+  architecture.read("largest_scale", settings.architecture.largest_scale, false, true);
   architecture.finish();
 
   Reader preprocessing(top.take("preprocessing", true), source + ": preprocessing");
@@ -201,6 +221,7 @@ ModelSettings parse_settings(const std::string &json, const std::string &source)
     clustering.read("split_components", settings.clustering.split_components);
     clustering.read("min_area", settings.clustering.min_area);
     clustering.read("min_score", settings.clustering.min_score);
+    clustering.read("precision", settings.clustering.precision);
     clustering.finish();
   }
   top.finish();

@@ -40,7 +40,9 @@ COMMON = ("-x", "c++", "-std=c++20", "-g", "-fPIC", "-fno-gnu-unique", *WARNINGS
 KERNELS = (*COMMON, "-O1")
 # The thread sanitizer counts calls of memset as accesses: loops must stay loops.
 MODEL = (*COMMON, "-O3", "-fno-tree-loop-distribute-patterns")
-MODEL_PARTS = ("barriers", "device", "reports", "scheduler", "warps")
+# Of the C++ library: what needs other libraries.
+OTHERS = ("aoti.cpp", "tensorrt.cpp", "python.cpp")
+MODEL_PARTS = ("barriers", "device", "reports", "scheduler", "streams", "warps")
 PTX = (
     *("-x", "cu", "-std=c++20", "--expt-relaxed-constexpr", "-O3", "-lineinfo", f"-I{CSRC}"),
     *("-no-compress", "-Xcompiler", "-fPIC"),
@@ -85,6 +87,25 @@ def counting_library(kernels: Family) -> Path:
     jobs += [(HERE / "model" / f"{part}.cpp", ("g++", *MODEL)) for part in parts]
     link = ("g++", "-shared", "-Wl,-Bsymbolic")
     return _link(f"lib{kernels.name}_traffic.so", _objects(jobs), link)
+
+
+def program(name: str, sanitizer: str = "none") -> Path:
+    """Return programs/<name>.cu on the execution model; "runtime" with the C++ library."""
+    watch, told = SANITIZERS[sanitizer]
+    jobs: list[tuple[Path, Sequence[str]]] = []
+    headers: tuple[str, ...] = ()
+    if name == "runtime":
+        headers = (f"-I{CSRC / 'runtime/include'}", "-DBOTTOMUP_CUDA=1", "-Wno-psabi")
+        kernels = sorted((CSRC / "meanshift_cuda").glob("*.cu"))
+        library = [CSRC / "common/simd.cpp", *sorted((CSRC / "meanshift_cpu").glob("*.cpp"))]
+        library += sorted((CSRC / "runtime").glob("*.cpp"))
+        library += sorted((CSRC / "runtime/cuda").glob("*.c*"))
+        jobs += [(source, ("g++", *KERNELS, *watch)) for source in kernels]
+        library = [source for source in library if source.name not in OTHERS]
+        jobs += [(source, ("g++", *KERNELS, *watch, *headers)) for source in library]
+    jobs.append((HERE / "programs" / f"{name}.cu", ("g++", *KERNELS, *watch, *headers)))
+    jobs += [(HERE / "model" / f"{part}.cpp", ("g++", *MODEL, *told)) for part in MODEL_PARTS]
+    return _link(name, _objects(jobs), ("g++", "-pthread", *watch))
 
 
 def server(sanitizer: str) -> Path:

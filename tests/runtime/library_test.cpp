@@ -1,10 +1,12 @@
 // The C interface and one segmenter used by many threads; built with sanitizers by the tests.
 #include <bottomup.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -91,12 +93,25 @@ void refused_inputs() {
   expect(bottomup_segment(segmenter, pixels.data(), 0, kWidth, 3, 8, &found) ==
              BOTTOMUP_INVALID_INPUT,
          "no rows");
+  expect(bottomup_segment(segmenter, pixels.data(), INT64_MAX / 2, INT64_MAX / 2, 3, 8, &found) ==
+             BOTTOMUP_INVALID_INPUT,
+         "more pixels than there are numbers");
   bottomup_segmenter_free(segmenter);
   int32_t label = 0;
   const float feature[2] = {1, NAN};
   expect(bottomup_cluster(feature, 2, 1, 1, nullptr, 45, 1, &label, nullptr) ==
              BOTTOMUP_INVALID_INPUT,
          "a feature that is no number");
+  expect(bottomup_cluster(feature, 2, INT64_MAX / 2, 4, nullptr, 45, 1, &label, nullptr) ==
+             BOTTOMUP_INVALID_INPUT,
+         "more features than there are numbers");
+  expect(bottomup_split_components(&label, INT64_MAX / 2, 4, 1, &label) == BOTTOMUP_INVALID_INPUT,
+         "more labels than there are numbers");
+  bottomup_options huge{};
+  huge.scale = 1e300;
+  expect(bottomup_segmenter_create(kSettings, extract, nullptr, &huge, &segmenter) ==
+             BOTTOMUP_INVALID_INPUT,
+         "an impossible scale");
 }
 
 void functions() {
@@ -111,19 +126,22 @@ void functions() {
   expect(bottomup_refine(coarse, 1, 4, &patch, 1, 1, 0.8, 0.9, refined) == BOTTOMUP_OK, "refine");
 }
 
-} // namespace
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kMeasured = false; // sanitizers keep what was freed, and find what was not
+#else
+constexpr bool kMeasured = true;
+#endif
+constexpr int64_t kMostGrowth = 4 << 20;
 
-int main(int argc, char **argv) {
-  const int runs = argc > 1 ? std::atoi(argv[1]) : 200;
-  refused_inputs();
-  functions();
-  bottomup_segmenter *segmenter = nullptr;
-  expect(bottomup_segmenter_create(kSettings, extract, nullptr, nullptr, &segmenter) == BOTTOMUP_OK,
-         "create");
-  const std::vector<unsigned char> pixels = picture();
-  expect(bottomup_set_helper_threads(0) == BOTTOMUP_OK, "threads");
-  const std::vector<int32_t> expected = segment(segmenter, pixels);
-  expect(bottomup_set_helper_threads(3) == BOTTOMUP_OK, "threads");
+/// Bytes of memory that the process holds.
+int64_t resident() {
+  int64_t all = 0, held = 0;
+  std::ifstream("/proc/self/statm") >> all >> held;
+  return held * 4096;
+}
+
+void in_threads(const bottomup_segmenter *segmenter, const std::vector<unsigned char> &pixels,
+                const std::vector<int32_t> &expected, int runs) {
   std::atomic<int> different = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i)
@@ -133,8 +151,40 @@ int main(int argc, char **argv) {
     });
   for (std::thread &thread : threads)
     thread.join();
+  expect(different == 0, "the same labels in all threads");
+}
+
+/// One segmenter in eight threads, `runs` times in each.
+void share(bottomup_segmenter *segmenter, int runs) {
+  const std::vector<unsigned char> pixels = picture();
+  expect(bottomup_set_helper_threads(0) == BOTTOMUP_OK, "threads");
+  const std::vector<int32_t> expected = segment(segmenter, pixels);
+  expect(bottomup_set_helper_threads(3) == BOTTOMUP_OK, "threads");
+  in_threads(segmenter, pixels, expected, std::max(1, runs / 8));
+  const int64_t before = resident();
+  in_threads(segmenter, pixels, expected, runs);
+  const int64_t growth = resident() - before;
+  expect(!kMeasured || growth < kMostGrowth, "memory grew by " + std::to_string(growth));
   bottomup_segmenter_free(segmenter);
   expect(bottomup_set_helper_threads(0) == BOTTOMUP_OK, "threads");
-  expect(different == 0, "the same labels in all threads");
+}
+
+} // namespace
+
+/// Arguments: how often each thread segments, and perhaps a model file to do so with.
+int main(int argc, char **argv) {
+  const int runs = argc > 1 ? std::atoi(argv[1]) : 200;
+  bottomup_segmenter *segmenter = nullptr;
+  if (argc > 2) {
+    expect(bottomup_segmenter_open(argv[2], 1, nullptr, &segmenter) == BOTTOMUP_OK, "open");
+    share(segmenter, runs);
+  } else {
+    refused_inputs();
+    functions();
+    expect(bottomup_segmenter_create(kSettings, extract, nullptr, nullptr, &segmenter) ==
+               BOTTOMUP_OK,
+           "create");
+    share(segmenter, runs);
+  }
   std::cout << "ok\n";
 }

@@ -63,6 +63,7 @@ def test_damaged_files_are_refused(exported: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"layout": "2"}, "written in layout 2"),
+        ({"format": "aoti"}, "an export to aoti, not to onnx"),
         ({"bottomup_fast": "{"}, "settings are not a model's"),
         ({"bottomup_fast": None}, "no metadata"),
     ],

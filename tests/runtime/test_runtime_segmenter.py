@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,26 +121,31 @@ def test_kinds_of_images() -> None:
     assert len(found) == len(record.segments) == found.labels.max()
 
 
-def hammer(segmenter: runtime.Segmenter, images: list[Any], runs: int) -> None:
+MOST_GROWTH = 8 << 20
+"""Bytes, for a segmenter in eight threads that has warmed up."""
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_threads_get_the_same_labels(runs: int) -> None:
+    segmenter = runtime.Segmenter(colours, SETTINGS % ("", '"resolutions": [32, 64]', ""))
+    images = [picture(seed, 40, 50) for seed in range(3)]
     expected = [segmenter.segment(image).labels for image in images]
 
-    def work(start: int) -> bool:
-        order = [(start + i) % len(images) for i in range(runs)]
+    def work(runs: int) -> bool:
+        order = [i % len(images) for i in range(runs)]
         return all(np.array_equal(segmenter.segment(images[i]).labels, expected[i]) for i in order)
 
     with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(work, range(8)))
-
-
-def test_threads_get_the_same_labels() -> None:
-    segmenter = runtime.Segmenter(colours, SETTINGS % ("", '"resolutions": [32, 64]', ""))
-    hammer(segmenter, [picture(seed, 40, 50) for seed in range(3)], 10)
-
-
-@pytest.mark.slow
-def test_many_segmentations_in_many_threads() -> None:
-    segmenter = runtime.Segmenter(colours, SETTINGS % ("", '"resolutions": [32, 64]', ""))
-    hammer(segmenter, [picture(seed, 60, 80) for seed in range(3)], 200)
+        assert all(threads.map(work, [max(3, runs // 10)] * 8))
+        before = resident()
+        assert all(threads.map(work, [runs] * 8))
+        assert resident() - before < MOST_GROWTH
 
 
 def test_what_a_network_raises_comes_out() -> None:
@@ -187,6 +194,8 @@ def test_refused_images(image: Any, message: str) -> None:
         (SETTINGS % ("", RANGE, '"by_region": true'), {}, "by_region needs a model that tells"),
         (SETTINGS % ("", RANGE, ""), {"tile_size": 8}, "tile_size must be at least 32"),
         (SETTINGS % ("", RANGE, ""), {"scale": -1.0}, "scale must be positive"),
+        (SETTINGS % ("", RANGE, ""), {"scale": 1e9}, "scale must be at most 1000"),
+        (SETTINGS % ("", RANGE, ""), {"resolutions": [1 << 40]}, "resolutions must be at most"),
         (SETTINGS % ("", RANGE, ""), {"scale": 1.0, "resolutions": [64]}, "give one of them"),
         (SETTINGS % ("", RANGE, ""), {"resolutions": []}, "resolutions: must not be empty"),
     ],

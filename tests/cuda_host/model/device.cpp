@@ -4,23 +4,18 @@
 #include <map>
 
 #include "model/scheduler.h"
+#include "model/streams.h"
 
 #include "model/attributes.h"
 
 namespace {
 
 using cuda_host::options;
+using cuda_host::remember;
 
 cudaError_t last_error = cudaSuccess;
 std::string &last_report = *new std::string;
 std::map<const void *, size_t> &shared_limits = *new std::map<const void *, size_t>;
-
-cudaError_t remember(cudaError_t error) {
-  if (error != cudaSuccess) {
-    last_error = error;
-  }
-  return error;
-}
 
 bool possible(const cudaLaunchConfig_t &config) {
   const dim3 grid = config.gridDim, block = config.blockDim;
@@ -31,9 +26,18 @@ bool possible(const cudaLaunchConfig_t &config) {
 
 } // namespace
 
+cudaError_t cudaGetDeviceCount(int *count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetDevice(int *device) {
   *device = 0;
   return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? cudaSuccess : remember(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device) {
@@ -56,17 +60,6 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
   return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *target, int value, size_t bytes, cudaStream_t) {
-  std::memset(target, value, bytes);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void *target, const void *source, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  std::memcpy(target, source, bytes);
-  return cudaSuccess;
-}
-
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 
 cudaError_t cudaPeekAtLastError() { return last_error; }
@@ -77,20 +70,33 @@ const char *cudaGetErrorString(cudaError_t error) {
     return "no error";
   case cudaErrorInvalidValue:
     return "invalid argument";
+  case cudaErrorMemoryAllocation:
+    return "out of memory";
   case cudaErrorInvalidConfiguration:
     return "invalid configuration argument";
   case cudaErrorInvalidDevice:
     return "invalid device ordinal";
   case cudaErrorLaunchFailure:
     return "unspecified launch failure";
+  case cudaErrorStreamCaptureUnsupported:
+    return "operation not permitted when stream is capturing";
+  case cudaErrorStreamCaptureInvalidated:
+    return "operation failed due to a previous error during capture";
   }
   return "unrecognized error code";
 }
 
 namespace cuda_host {
 
+cudaError_t remember(cudaError_t error) {
+  if (error != cudaSuccess) {
+    last_error = error;
+  }
+  return error;
+}
+
 cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*call)(const void *),
-                   const void *launched) {
+                   std::shared_ptr<const void> launched) {
   if (!possible(config)) {
     return remember(cudaErrorInvalidConfiguration);
   }
@@ -101,8 +107,10 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*
   if (config.dynamicSmemBytes > allowed) {
     return remember(cudaErrorInvalidValue);
   }
-  const bool done = run_kernel(config, kernel, call, launched);
-  return remember(done ? cudaSuccess : cudaErrorLaunchFailure);
+  return submit(config.stream, [=] {
+    const bool done = run_kernel(config, kernel, call, launched.get());
+    return remember(done ? cudaSuccess : cudaErrorLaunchFailure);
+  });
 }
 
 void keep_report(const std::string &report) {

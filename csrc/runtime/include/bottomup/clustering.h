@@ -52,7 +52,7 @@ struct Assignment {
 };
 
 struct RegionClusters {
-  std::vector<int32_t> index; // (N), position of each point's mode
+  std::vector<int32_t> index; // (N), position of each point's mode; -1 where it takes no part
   std::vector<float> score;   // (N), |cos| to it
   std::vector<float> modes;   // (M, D), those of a region after those of the one before
 };
@@ -76,9 +76,9 @@ BOTTOMUP_API ShiftedSeeds mean_shift(const float *points, int64_t num_points, co
 /// The nearest of (M, D) unit lines for every pixel, the earliest of equally near ones.
 BOTTOMUP_API Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes);
 
-/// Partitions every region of (N, D) points on its own; `regions`, (N), numbers them from 0.
-BOTTOMUP_API RegionClusters cluster_regions(const float *points, int64_t num_points,
-                                            int64_t dimensions, const int32_t *regions,
+/// Partitions every region of some points on its own; `regions`, one a point, numbers them from 0,
+/// and points of -1 take no part.
+BOTTOMUP_API RegionClusters cluster_regions(const FeatureView &points, const int32_t *regions,
                                             double bandwidth_deg = 45, int64_t min_support = 10);
 
 /// Threads that the library uses beside its callers' own, in all calls together; by default one

@@ -16,9 +16,10 @@ struct Model {
   std::shared_ptr<const FeatureExtractor> network;
 };
 
-/// Opens an AOTInductor package (".pt2") where the library was built with libtorch. `threads` of
-/// the network on the CPU, for the whole process: 0 for libtorch's own choice. A package is a
-/// program: open only what you trust. Throws Error naming the file.
+/// Opens an AOTInductor package (".pt2") or a TensorRT engine (".engine") where the library was
+/// built with what runs it. `threads` of the network on the CPU, for the whole process: 0 for
+/// libtorch's own choice. Both are programs: open only what you trust. Throws Error naming the
+/// file.
 BOTTOMUP_API Model open_model(const std::string &path, int threads = 0);
 
 } // namespace bottomup

@@ -45,12 +45,21 @@ struct SegmenterOptions {
   int64_t tile_size = 1024;         // images larger than this go through the network in tiles
 };
 
+/// Where the time of a segmentation went. On a GPU the network counts as clustering.
+struct StageSeconds {
+  double prepare = 0; // intensity and size
+  double network = 0;
+  double cluster = 0;
+  double merge = 0; // pieces, resolutions, scores
+};
+
 /// A partition of an image, and numbers on each segment 1..n, at position label - 1.
 struct Segmentation {
   LabelMap labels;
   std::vector<double> scores;
   std::vector<double> predicted_iou;   // mean |cos| between the pixels of a segment and its line
   std::vector<double> stability_score; // pixels in a tighter window per pixel in the model's own
+  StageSeconds seconds;
   int64_t num_segments() const { return static_cast<int64_t>(scores.size()); }
 };
 

@@ -12,13 +12,14 @@
 namespace bottomup {
 
 enum class Normalisation { percentile, range };
+enum class Precision { highest, fast };
 
 /// The fields mean what those of the Python class of this name mean.
 struct ArchitectureSettings {
   std::string name;
   int64_t feature_dim = 0;
   bool foreground = false;
-  std::optional<double> position_scale;
+  std::optional<double> position_scale, largest_scale;
 };
 
 struct PreprocessingSettings {
@@ -37,6 +38,7 @@ struct ClusteringSettings {
   bool by_region = false, split_components = false;
   int64_t min_area = 0;
   double min_score = 0;
+  Precision precision = Precision::highest;
 };
 
 struct ModelSettings {
