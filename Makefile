@@ -9,7 +9,7 @@ SOURCES := pyproject.toml setup.py $(shell find csrc -type f)
 
 CXX_FILES = $(shell find csrc examples/cpp tests/cuda_host tests/runtime -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: segment test test-slow test-sanitizers test-ptx mutations fuzz bench kernel-report lint format clean
+.PHONY: segment test test-slow test-sanitizers test-ptx mutations fuzz bench kernel-report wheel lint format clean
 
 segment: .venv/installed
 	$(BIN)/bottomup segment $(IMAGE) --model $(MODEL) --output $(OUTPUT)
@@ -49,6 +49,13 @@ bench: .venv/installed-dev
 # Registers, spills, instructions and traffic of the CUDA kernels, counted; needs a CUDA toolkit.
 kernel-report: .venv/installed-dev
 	cd bench && ../$(BIN)/python -m kernel_report $(REPORT)
+
+# A release in dist/: the source distribution and what is built from it, audited, and tried where no
+# sources are. TORCH_CUDA_ARCH_LIST=release builds for every GPU.
+wheel: .venv/installed-dev
+	rm -rf dist
+	$(BIN)/python tests/wheel_build.py dist
+	BOTTOMUP_WHEELS=$(CURDIR)/dist $(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -27,8 +27,8 @@ def bench(
         Path | None, typer.Option(help="Image to segment; by default a picture of discs.")
     ] = None,
     backends: Annotated[
-        str, typer.Option(metavar="NAMES", help="What runs the network.")
-    ] = "eager,compile,onnxruntime,aoti",
+        str, typer.Option(metavar="NAMES", help="What runs the network, with cpp- all of it.")
+    ] = "eager,compile,onnxruntime,aoti,cpp-onnxruntime,cpp-aoti",
     runs: Annotated[int, typer.Option(min=1, help="Segmentations that count.")] = 20,
     warmup: Annotated[int, typer.Option(min=0, help="Segmentations before them.")] = 3,
     threads: Annotated[
@@ -46,7 +46,6 @@ def bench(
     from bottomup_fast.export import latency
     from bottomup_fast.export.check import differing_pixels
     from bottomup_fast.models.weights import load_model
-    from bottomup_fast.segmenter import Segmenter
 
     names = backends.split(",")
     if unknown := [name for name in names if name not in latency.BACKENDS]:
@@ -61,7 +60,7 @@ def bench(
     with progress_bar() as bar:
         for name in bar.track(names, description="measuring"):
             backend: Any = name
-            segmenter = Segmenter(latency.make_network(network, backend), "cpu", sides)
+            segmenter = latency.make_segmenter(network, backend, sides)
             seconds, labels = latency.measure(segmenter, source, runs, warmup)
             first = labels if first is None else first
             same = 1 - differing_pixels(first, labels) / labels.size

@@ -65,6 +65,13 @@ def export(
             "height and width; tensorrt: sides to be fast at, such as 256,512.",
         ),
     ] = None,
+    with_clustering: Annotated[
+        bool,
+        typer.Option(
+            "--with-clustering",
+            help="onnx: also `labels`, by an operator of this package's own as the last node.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="aoti: cpu or cuda.")] = "cpu",
     compute_capability: Annotated[
         str | None,
@@ -105,6 +112,8 @@ def export(
             "--compute-capability, --timing-cache, --library, --max-batch, --inspect: for "
             "--to tensorrt only"
         )
+    if with_clustering and to is not Target.onnx:
+        raise InputError("--with-clustering: for --to onnx only")
     chosen: Any = (precision or (Number.float16 if to is Target.tensorrt else Number.float32)).value
 
     from bottomup_fast.models.weights import load_model
@@ -114,7 +123,13 @@ def export(
     if to is Target.onnx:
         from bottomup_fast.export import export_onnx
 
-        description = export_onnx(network, output, precision=chosen, resolution=_single(sides))
+        description = export_onnx(
+            network,
+            output,
+            precision=chosen,
+            resolution=_single(sides),
+            clustering=with_clustering,
+        )
     elif to is Target.aoti:
         from bottomup_fast.export import export_aoti
 
@@ -132,7 +147,7 @@ def export(
         built = export_tensorrt(network, output, precision=chosen, options=options)
         description = built.description
         layers = inspect_engine(built) if inspect else None
-    compared = _compare(network, output, description) if check else "not compared"
+    compared = _compare(network, output, description, with_clustering) if check else "not compared"
     report: dict[str, Any] = {
         "output": str(output),
         "bytes": output.stat().st_size,
@@ -164,12 +179,13 @@ def _single(sides: Sequence[int]) -> int | None:
 
 
 def _compare(
-    network: BottomUpNetwork, output: Path, description: Description
+    network: BottomUpNetwork, output: Path, description: Description, with_clustering: bool
 ) -> dict[str, Any] | str:
     """How far the file is from the model, or why that is not known."""
     from dataclasses import asdict
 
     from bottomup_fast.export import compare, load_aoti, load_onnx
+    from bottomup_fast.export.onnx_labels import differing_labels
 
     if description.device != "cpu":
         return "not compared: it runs on a GPU"
@@ -177,10 +193,19 @@ def _compare(
         return "not compared: onnxruntime is not installed"
     load = load_onnx if description.format == "onnx" else load_aoti
     try:
-        return asdict(compare(network, load(os.fspath(output))))
+        exported = load(os.fspath(output))
+        compared = asdict(compare(network, exported))
+        if with_clustering:
+            compared["differing_labels"] = differing_labels(output, exported)
+            if compared["differing_labels"]:
+                raise InputError(
+                    f"exported onnx: its clustering gives {compared['differing_labels']} pixels "
+                    "another label than the model"
+                )
     except InputError:
         output.unlink()
         raise
+    return compared
 
 
 def _print(report: dict[str, Any], layers: list[dict[str, str]] | None) -> None:

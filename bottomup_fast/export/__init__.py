@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from bottomup_fast.export.description import Description
     from bottomup_fast.export.exported_network import ExportedNetwork
     from bottomup_fast.export.onnx_assign import export_onnx_assign
+    from bottomup_fast.export.onnx_cluster import cluster_op, register_cluster
     from bottomup_fast.export.onnx_file import export_onnx, load_onnx
+    from bottomup_fast.export.onnx_labels import load_onnx_labels
     from bottomup_fast.export.tensorrt_engine import EngineOptions, export_tensorrt, read_engine
     from bottomup_fast.export.tensorrt_network import load_tensorrt
 
@@ -23,6 +25,7 @@ _HOMES = {
     "Description": "description",
     "EngineOptions": "tensorrt_engine",
     "ExportedNetwork": "exported_network",
+    "cluster_op": "onnx_cluster",
     "compare": "check",
     "export_aoti": "aoti",
     "export_onnx": "onnx_file",
@@ -30,8 +33,10 @@ _HOMES = {
     "export_tensorrt": "tensorrt_engine",
     "load_aoti": "aoti",
     "load_onnx": "onnx_file",
+    "load_onnx_labels": "onnx_labels",
     "load_tensorrt": "tensorrt_network",
     "read_engine": "tensorrt_engine",
+    "register_cluster": "onnx_cluster",
 }
 
 __all__ = [
@@ -39,6 +44,7 @@ __all__ = [
     "Description",
     "EngineOptions",
     "ExportedNetwork",
+    "cluster_op",
     "compare",
     "export_aoti",
     "export_onnx",
@@ -46,8 +52,10 @@ __all__ = [
     "export_tensorrt",
     "load_aoti",
     "load_onnx",
+    "load_onnx_labels",
     "load_tensorrt",
     "read_engine",
+    "register_cluster",
 ]
 
 

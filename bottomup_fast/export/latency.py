@@ -1,4 +1,4 @@
-"""How long each stage of a segmentation takes, by whatever the network runs in."""
+"""How long each stage of a segmentation takes, in Python and in C++, by what runs the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -17,17 +17,27 @@ from torch import Tensor, nn
 from bottomup_fast import segmenter as stages
 from bottomup_fast.export.aoti import export_aoti, load_aoti
 from bottomup_fast.export.onnx_file import export_onnx, load_onnx
-from bottomup_fast.images import ImageSource
+from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.segmenter import Segmenter
 
-Backend = Literal["eager", "compile", "onnxruntime", "aoti"]
+if TYPE_CHECKING:
+    from bottomup_fast import runtime
+
+Backend = Literal["eager", "compile", "onnxruntime", "aoti", "cpp-onnxruntime", "cpp-aoti"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 STAGES = ("decode", "network", "cluster", "merge", "encode")
+"""Decoding includes intensity and size, merging pieces and scores, encoding all files of `save`."""
 PERCENTILES = (50, 95, 99)
 
 # Functions that `Segmenter.segment` calls, by stage; what it does beside them is merging.
-_CALLS = {"read_image": "decode", "to_unit_range": "decode", "pixel_maps": "cluster"}
+_CALLS = {
+    "read_image": "decode",
+    "to_unit_range": "decode",
+    "resize": "decode",
+    "pixel_maps": "cluster",
+}
 
 
 class TimedNetwork(BottomUpNetwork):
@@ -55,59 +65,92 @@ class TimedNetwork(BottomUpNetwork):
         return result
 
 
-def make_network(network: BottomUpNetwork, backend: Backend) -> TimedNetwork:
-    """The network as run by a backend; files it needs are made and deleted again.
+def make_segmenter(
+    network: BottomUpNetwork, backend: Backend, resolutions: Sequence[int] | None = None
+) -> Segmenter | runtime.Segmenter:
+    """A segmenter on the CPU as a backend runs it; files it needs are made and deleted again.
 
     Raises:
         ImportError: the backend's package is missing.
+        InputError: impossible resolutions.
     """
     if backend in ("eager", "compile"):
-        return TimedNetwork(network, backend == "compile")
+        return Segmenter(TimedNetwork(network, backend == "compile"), "cpu", resolutions)
     with tempfile.TemporaryDirectory() as folder:
-        if backend == "onnxruntime":
-            path = Path(folder) / "model.onnx"
+        onnx = backend.endswith("onnxruntime")
+        path = Path(folder) / ("model.onnx" if onnx else "model.pt2")
+        if onnx:
             export_onnx(network, path)
-            return TimedNetwork(load_onnx(path))
-        path = Path(folder) / "model.pt2"
-        export_aoti(network, path)
-        return TimedNetwork(load_aoti(path))
+        else:
+            export_aoti(network, path)
+        if backend.startswith("cpp"):
+            from bottomup_fast import runtime
+
+            return runtime.Segmenter(path, resolutions=resolutions, threads=torch.get_num_threads())
+        loaded = load_onnx(path) if onnx else load_aoti(path)
+        return Segmenter(TimedNetwork(loaded), "cpu", resolutions)
 
 
 def measure(
-    segmenter: Segmenter, image: ImageSource, runs: int, warmup: int
+    segmenter: Segmenter | runtime.Segmenter, image: ImageSource, runs: int, warmup: int
 ) -> tuple[dict[str, list[float]], NDArray[np.int32]]:
     """Seconds of each of `STAGES` in `runs` segmentations after `warmup` more; and the labels.
 
     Args:
-        segmenter: of a `TimedNetwork`.
+        segmenter: of `make_segmenter`.
         image: to segment, read anew each time.
         runs: that count.
         warmup: that do not.
     """
-    network = cast(TimedNetwork, segmenter.network)
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
     with tempfile.TemporaryDirectory() as folder:
         for run in range(warmup + runs):
-            network.seconds = 0.0
-            with _timed_calls() as spent:
-                start = time.perf_counter()
-                found = segmenter.segment(image)
-                whole = time.perf_counter() - start
+            if isinstance(segmenter, Segmenter):
+                found, parts = _segment_in_python(segmenter, image)
+            else:
+                found, parts = _segment_in_cpp(segmenter, image)
             start = time.perf_counter()
             found.save(folder)
-            encode = time.perf_counter() - start
-            if run < warmup:
-                continue
-            parts = {
-                "decode": spent["decode"],
-                "network": network.seconds,
-                "cluster": spent["cluster"] - network.seconds,
-                "merge": whole - spent["decode"] - spent["cluster"],
-                "encode": encode,
-            }
-            for stage, value in parts.items():
-                seconds[stage].append(value)
+            parts["encode"] = time.perf_counter() - start
+            if run >= warmup:
+                for stage, value in parts.items():
+                    seconds[stage].append(value)
     return seconds, found.labels
+
+
+def _segment_in_python(
+    segmenter: Segmenter, image: ImageSource
+) -> tuple[Segmentation, dict[str, float]]:
+    network = cast(TimedNetwork, segmenter.network)
+    network.seconds = 0.0
+    with _timed_calls() as spent:
+        start = time.perf_counter()
+        found = segmenter.segment(image)
+        whole = time.perf_counter() - start
+    return found, {
+        "decode": spent["decode"],
+        "network": network.seconds,
+        "cluster": spent["cluster"] - network.seconds,
+        "merge": whole - spent["decode"] - spent["cluster"],
+    }
+
+
+def _segment_in_cpp(
+    segmenter: runtime.Segmenter, image: ImageSource
+) -> tuple[Segmentation, dict[str, float]]:
+    start = time.perf_counter()
+    pixels = read_image(image)
+    read = time.perf_counter() - start
+    segments = segmenter.segment(pixels)
+    prepare, network, cluster, _ = segments.seconds
+    found = segments.to_segmentation(pixels)
+    whole = time.perf_counter() - start
+    return found, {
+        "decode": read + prepare,
+        "network": network,
+        "cluster": cluster,
+        "merge": whole - read - prepare - network - cluster,
+    }
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.export.onnx_file import CHECKSUM_ENTRY, OPSET, require
+from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, OPSET, require
 from bottomup_fast.export.seal import seal
 from bottomup_fast.files import atomic_write
 

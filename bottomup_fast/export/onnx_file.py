@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,13 +13,11 @@ from bottomup_fast.errors import InputError
 from bottomup_fast.export.description import Description, Precision
 from bottomup_fast.export.exported_network import ExportedNetwork, model_network
 from bottomup_fast.export.graph import capture, check_sides
+from bottomup_fast.export.onnx_cluster import add_clustering, has_clustering, without_clustering
+from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, OPSET, require
 from bottomup_fast.export.seal import read_sealed, seal
 from bottomup_fast.files import atomic_write
 from bottomup_fast.models.network import BottomUpNetwork
-
-OPSET = 18
-# A last metadata entry "sha256" as protobuf writes it, up to its 64 bytes of value.
-CHECKSUM_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
 def export_onnx(
@@ -29,6 +26,7 @@ def export_onnx(
     *,
     precision: Precision = "float32",
     resolution: int | None = None,
+    clustering: bool = False,
 ) -> Description:
     """Write a model as ONNX: `image` (B, 3, H, W) float32 in [0, 1] to `features` (B, D, H, W).
 
@@ -41,6 +39,8 @@ def export_onnx(
         path: of the file.
         precision: float32 or float16.
         resolution: side of square images, a multiple of 32; None for any H, W that are.
+        clustering: make the operator `Cluster` of the domain `bottomup` the last node, whose output
+            `labels` (B, H, W) int32 are the model's; see `onnx_cluster`.
 
     Returns:
         What the file says about itself.
@@ -56,6 +56,8 @@ def export_onnx(
     assert network.settings is not None
     description = Description(network.settings, "onnx", precision, sides)
     content = onnx_bytes(network, precision, resolution, description.to_metadata())
+    if clustering:
+        content = add_clustering(content, network.settings.clustering.model_dump())
     with atomic_write(path) as temporary:
         temporary.write_bytes(seal(content + CHECKSUM_ENTRY))
     return description
@@ -102,6 +104,8 @@ def _round_kernels(model: Any) -> None:
 def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> ExportedNetwork:
     """An exported ONNX file in onnxruntime on the CPU, as a network for `Segmenter`.
 
+    Its operator `Cluster`, if it has one, is left to the segmenter.
+
     Args:
         path: written by `export_onnx`.
         threads: of onnxruntime; torch's number by default.
@@ -112,6 +116,8 @@ def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ex
     """
     runtime = require("onnxruntime")
     content = read_sealed(path)
+    if has_clustering(content):
+        content = without_clustering(content)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
     options.log_severity_level = 3
@@ -119,7 +125,10 @@ def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ex
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions have no common base but this
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: onnxruntime {runtime.__version__}: {reason}") from error
+        raise InputError(
+            f"{path}: onnxruntime {runtime.__version__} cannot load it ({reason}); "
+            "export the model again"
+        ) from error
     metadata = session.get_modelmeta().custom_metadata_map
     description = Description.from_metadata(os.fspath(path), metadata, "onnx")
     names = [value.name for value in session.get_inputs()]
@@ -129,15 +138,3 @@ def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ex
         return [torch.from_numpy(output) for output in session.run(None, feed)]
 
     return ExportedNetwork(description, run)
-
-
-def require(package: str) -> Any:
-    """Import a package of the `export` extra.
-
-    Raises:
-        ImportError: one line that says how to install it.
-    """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ImportError(f"{package} is missing: pip install 'bottomup-fast[export]'") from error

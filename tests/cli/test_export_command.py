@@ -10,7 +10,14 @@ import torch
 from PIL import Image
 
 from bottomup_fast import Segmenter
-from bottomup_fast.export import check, export_onnx, load_onnx, onnx_file, read_engine
+from bottomup_fast.export import (
+    check,
+    export_onnx,
+    load_onnx,
+    load_onnx_labels,
+    onnx_file,
+    read_engine,
+)
 from bottomup_fast.models.weights import build_network, save_model
 from bottomup_fast.settings import ModelSettings
 
@@ -71,6 +78,16 @@ def test_onnx(run, calm_model, exports_once, tmp_path) -> None:
     assert found.labels.shape == (64, 64)
 
 
+def test_onnx_with_clustering(run, calm_model, exports_once, tmp_path) -> None:
+    output = tmp_path / "model.onnx"
+    result = run("export", calm_model, "--to", "onnx", "-o", output, "--with-clustering", "--json")
+    assert result.exit_code == 0, result.stderr
+    comparison = json.loads(result.stdout)["comparison"]
+    assert comparison["differing_labels"] == 0
+    labels = load_onnx_labels(output)(np.zeros((1, 3, 32, 64), np.float32))
+    assert labels.shape == (1, 32, 64)
+
+
 def test_json(run, calm_model, exports_once, tmp_path) -> None:
     output = tmp_path / "model.onnx"
     result = run(
@@ -125,6 +142,7 @@ def test_tensorrt(run, calm_model, exports_once, tmp_path) -> None:
         (("--to", "onnx", "--precision", "bfloat16"), "precision: bfloat16"),
         (("--to", "aoti"), "must end in .pt2"),
         (("--to", "onnx", "--inspect"), "for --to tensorrt only"),
+        (("--to", "aoti", "--with-clustering"), "--with-clustering: for --to onnx only"),
         (("--to", "tensorrt", "--library", "tensorrt_rtx", "--max-batch", "0"), "max_batch must"),
     ],
 )

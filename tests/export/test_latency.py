@@ -3,35 +3,49 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
-from bottomup_fast import Segmenter, segmenter
+import bottomup_fast as bf
+from bottomup_fast import runtime, segmenter
 from bottomup_fast.export import ExportedNetwork, latency
 from bottomup_fast.export.check import picture
 from bottomup_fast.models.network import BottomUpNetwork
 
 
+def pixels() -> NDArray[np.uint8]:
+    return (picture(60, 70) * 255).byte().permute(1, 2, 0).numpy()
+
+
 def test_stages_add_up_and_change_nothing(network: BottomUpNetwork) -> None:
-    image = (picture(60, 70) * 255).byte().permute(1, 2, 0).numpy()
-    functions = (segmenter.read_image, segmenter.to_unit_range, segmenter.pixel_maps)
-    timed = Segmenter(latency.make_network(network, "eager"), "cpu")
-    seconds, labels = latency.measure(timed, image, runs=3, warmup=1)
+    names = ("read_image", "to_unit_range", "resize", "pixel_maps")
+    functions = [getattr(segmenter, name) for name in names]
+    timed = latency.make_segmenter(network, "eager")
+    seconds, labels = latency.measure(timed, pixels(), runs=3, warmup=1)
     assert tuple(seconds) == latency.STAGES
     assert all(len(values) == 3 and min(values) > 0 for values in seconds.values())
-    assert functions == (segmenter.read_image, segmenter.to_unit_range, segmenter.pixel_maps)
-    assert (labels == Segmenter(network, "cpu").segment(image).labels).all()
+    assert functions == [getattr(segmenter, name) for name in names]
+    assert (labels == bf.Segmenter(network, "cpu").segment(pixels()).labels).all()
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "cpp-onnxruntime"])
 def test_onnxruntime_runs_the_file(
-    network: BottomUpNetwork, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+    backend: latency.Backend,
+    network: BottomUpNetwork,
+    onnx_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(latency, "export_onnx", lambda _, path: shutil.copy(onnx_file, path))
-    timed = latency.make_network(network, "onnxruntime")
-    assert isinstance(timed.network, ExportedNetwork)
-    features, _ = timed.forward_with_foreground(torch.rand(1, 3, 40, 64))
-    assert features.shape == (1, 6, 40, 64)
-    assert timed.seconds > 0
+    timed = latency.make_segmenter(network, backend)
+    if isinstance(timed, bf.Segmenter):
+        assert isinstance(timed.network, latency.TimedNetwork)
+        assert isinstance(timed.network.network, ExportedNetwork)
+    else:
+        assert isinstance(timed, runtime.Segmenter)
+    seconds, labels = latency.measure(timed, pixels(), runs=2, warmup=0)
+    assert all(len(values) == 2 and min(values) > 0 for values in seconds.values())
+    assert (labels == bf.Segmenter(network, "cpu").segment(pixels()).labels).mean() > 0.99
 
 
 def test_percentiles_are_milliseconds() -> None:
