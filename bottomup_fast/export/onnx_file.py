@@ -123,13 +123,13 @@ def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ex
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
     except Exception as error:  # its own exceptions have no common base but this
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: onnxruntime {runtime.__version__} cannot load it ({reason}); "
             "export the model again"
         ) from error
-    metadata = session.get_modelmeta().custom_metadata_map
     description = Description.from_metadata(os.fspath(path), metadata, "onnx")
     names = [value.name for value in session.get_inputs()]
 

@@ -45,12 +45,12 @@ class OnnxNetwork:
             session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
+            metadata = session.get_modelmeta().custom_metadata_map
         except Exception as error:  # its own exceptions have no common base but this
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{self.path}: not a readable ONNX model ({reason}); export the model again"
             ) from error
-        metadata = session.get_modelmeta().custom_metadata_map
         self.settings, self._sides = settings_and_sides(self.path, metadata, "onnx")
         self._takes_origin = len(session.get_inputs()) > 1
         self._session = session

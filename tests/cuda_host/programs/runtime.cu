@@ -197,7 +197,7 @@ public:
 ModelSettings settings() {
   ModelSettings model;
   model.name = "colours";
-  model.architecture = {"none", kDimensions, true, {}};
+  model.architecture = {"none", kDimensions, true, {}, {}};
   model.preprocessing.mean.fill(0);
   model.preprocessing.std.fill(1);
   model.preprocessing.scale = 1;
