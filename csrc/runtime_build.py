@@ -34,6 +34,7 @@ def runtime_extension(sources: Path, extra: Iterable[str] = ()) -> Extension:
     files = [sources / "common" / "simd.cpp"]
     files += [file for folder in FOLDERS for file in sorted((sources / folder).glob("*.cpp"))]
     files = [file for file in files if file.name not in BACKENDS]
+    files.append(sources / "runtime" / "python" / "runtime.cpp")
     return _extension("_runtime", sources, files, [], extra)
 
 

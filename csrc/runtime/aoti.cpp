@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "runtime/export_file.h"
+#include "runtime/padding.h"
 
 namespace bottomup {
 namespace {
@@ -51,27 +52,30 @@ public:
 
   void extract(const NetworkInput &input, float *features, float *foreground) const override {
     const c10::InferenceMode guard;
-    PaddedInput padded(input, description_, path_);
+    const ImageSize size{input.height, input.width};
+    const ImageSize padded = padded_size(size, description_, path_);
+    std::vector<float> image(3 * padded.height * padded.width);
+    pad(input.image, size, padded, image.data());
     std::vector<at::Tensor> inputs{
-        at::from_blob(padded.image.data(), {1, 3, padded.height, padded.width}, at::kFloat)};
+        at::from_blob(image.data(), {1, 3, padded.height, padded.width}, at::kFloat)};
     if (description_.takes_origin)
       inputs.push_back(
           at::tensor({static_cast<float>(input.y), static_cast<float>(input.x)}).view({1, 2}));
     const std::vector<at::Tensor> outputs = loader_.run(inputs);
     const int64_t dimensions = description_.settings.architecture.feature_dim;
-    copy(outputs, 0, dimensions, padded, input, features);
+    copy(outputs, 0, dimensions, size, padded, features);
     if (foreground)
-      copy(outputs, 1, 1, padded, input, foreground);
+      copy(outputs, 1, 1, size, padded, foreground);
   }
 
 private:
-  void copy(const std::vector<at::Tensor> &outputs, size_t index, int64_t maps,
-            const PaddedInput &padded, const NetworkInput &input, float *result) const {
+  void copy(const std::vector<at::Tensor> &outputs, size_t index, int64_t maps, ImageSize size,
+            ImageSize padded, float *result) const {
     const int64_t expected = maps * padded.height * padded.width;
     if (outputs.size() <= index || outputs[index].numel() != expected)
       throw Error(path_ + ": its outputs are not those that its metadata tells");
     const at::Tensor values = outputs[index].to(at::kFloat).contiguous();
-    crop_output(values.const_data_ptr<float>(), maps, padded, input, result);
+    crop(values.const_data_ptr<float>(), maps, size, padded, result);
   }
 
   std::string path_;

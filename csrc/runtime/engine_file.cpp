@@ -8,8 +8,7 @@
 namespace bottomup {
 namespace {
 
-constexpr size_t kDigest = 64, kLength = 8; // bytes at the end: the checksum, and before it
-                                            // that of the description, little endian
+constexpr size_t kLength = 8; // bytes at the end: the length of the description, little endian
 
 /// Throws what parsing throws, and std::bad_variant_access for other JSON than text by name.
 std::map<std::string, std::string> parse_metadata(const std::string &text,
@@ -50,7 +49,6 @@ std::map<std::string, std::string> take_metadata(std::string &content, const std
 
 EngineFile read_engine(const std::string &path, const std::string &runtime) {
   std::string content = check_seal(path);
-  content.resize(content.size() - kDigest);
   const auto metadata = take_metadata(content, path);
   EngineFile file{describe_export(path, "tensorrt", metadata), std::move(content)};
   if (file.description.runtime != runtime)

@@ -4,8 +4,6 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
-#include <tuple>
 
 #include "bottomup.h"
 #include "runtime/sha256.h"
@@ -81,14 +79,15 @@ std::string check_seal(const std::string &path) {
   if (digest.size() != kDigest || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
     throw Error(path + ": truncated, or not written by `bottomup export` of this version; export "
                        "the model again");
-  if (sha256(std::string_view(content).substr(0, end)) != digest)
+  content.resize(end);
+  if (sha256(content) != digest)
     throw Error(path + ": damaged, its checksum does not match; copy it or export the model again");
   return content;
 }
 
-std::pair<int64_t, int64_t> padded_size(int64_t height, int64_t width,
-                                        const ExportDescription &description,
-                                        const std::string &path) {
+ImageSize padded_size(ImageSize size, const ExportDescription &description,
+                      const std::string &path) {
+  const auto [height, width] = size;
   const std::vector<int64_t> &sides = description.resolutions;
   if (!sides.empty() && std::max(height, width) > sides.back())
     throw Error("image: " + std::to_string(height) + "x" + std::to_string(width) +
@@ -98,27 +97,6 @@ std::pair<int64_t, int64_t> padded_size(int64_t height, int64_t width,
     return sides.size() == 1 ? sides[0] : (side + kMultiple - 1) / kMultiple * kMultiple;
   };
   return {padded(height), padded(width)};
-}
-
-PaddedInput::PaddedInput(const NetworkInput &input, const ExportDescription &description,
-                         const std::string &path) {
-  std::tie(height, width) = padded_size(input.height, input.width, description, path);
-  image.resize(3 * height * width);
-  float *to = image.data();
-  for (int64_t channel = 0; channel < 3; ++channel)
-    for (int64_t y = 0; y < height; ++y) {
-      const int64_t row = channel * input.height + std::min(y, input.height - 1);
-      const float *from = input.image + row * input.width;
-      to = std::copy_n(from, input.width, to);
-      to = std::fill_n(to, width - input.width, from[input.width - 1]);
-    }
-}
-
-void crop_output(const float *output, int64_t maps, const PaddedInput &padded,
-                 const NetworkInput &input, float *result) {
-  for (int64_t map = 0; map < maps; ++map)
-    for (int64_t y = 0; y < input.height; ++y)
-      result = std::copy_n(output + (map * padded.height + y) * padded.width, input.width, result);
 }
 
 } // namespace bottomup

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "bottomup/model_file.h"
@@ -23,27 +22,13 @@ struct ExportDescription {
 ExportDescription describe_export(const std::string &path, const std::string &format,
                                   const std::map<std::string, std::string> &metadata);
 
-/// The whole file. Throws Error unless it ends in the SHA-256 of what stands before.
+/// What stands before the SHA-256 at the end of a file. Throws Error unless it is that of it.
 std::string check_seal(const std::string &path);
 
-/// Height and width of a network's input for an image of a size. Throws Error, naming `path`, where
-/// the image is too large.
-std::pair<int64_t, int64_t> padded_size(int64_t height, int64_t width,
-                                        const ExportDescription &description,
-                                        const std::string &path);
-
-/// A network's input with its last rows and columns repeated up to a size that the network takes.
-struct PaddedInput {
-  PaddedInput(const NetworkInput &input, const ExportDescription &description,
-              const std::string &path);
-
-  int64_t height = 0, width = 0;
-  std::vector<float> image; // (3, height, width)
-};
-
-/// Copies the (maps, H, W) that belong to the input out of a network's (maps, rows, columns).
-void crop_output(const float *output, int64_t maps, const PaddedInput &padded,
-                 const NetworkInput &input, float *result);
+/// Of a network's input for an image of a size. Throws Error, naming `path`, where the image is too
+/// large.
+ImageSize padded_size(ImageSize size, const ExportDescription &description,
+                      const std::string &path);
 
 /// What an AOTInductor package says about itself, and the model in it.
 struct AotiPackage {

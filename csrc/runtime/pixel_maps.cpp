@@ -186,11 +186,9 @@ private:
       append_features(view, dimensions_, evenly_spaced(view.pixels, static_cast<int64_t>(count)),
                       lines);
     });
-    ClusterOptions options;
-    options.bandwidth_deg = clustering_.bandwidth_deg;
+    ClusterOptions options = cluster_options(clustering_);
     options.min_support =
         std::max<int64_t>(1, round_to_even(share * static_cast<double>(clustering_.min_support)));
-    options.fast = clustering_.precision == Precision::fast;
     const auto count = static_cast<int64_t>(lines.size()) / dimensions_;
     PixelMaps maps = empty_maps();
     maps.modes =
@@ -271,6 +269,14 @@ private:
 };
 
 } // namespace
+
+ClusterOptions cluster_options(const ClusteringSettings &settings) {
+  ClusterOptions options;
+  options.bandwidth_deg = settings.bandwidth_deg;
+  options.min_support = settings.min_support;
+  options.fast = settings.precision == Precision::fast;
+  return options;
+}
 
 PixelMaps pixel_maps(const FeatureExtractor &network, Planes image, const ModelSettings &settings,
                      int64_t tile_size, bool keep_background) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "bottomup/clustering.h"
 #include "bottomup/segmenter.h"
 #include "runtime/resize.h"
 
@@ -24,6 +25,9 @@ inline float foreground_probability(float logit) {
   const auto power = static_cast<float>(std::exp(-static_cast<double>(logit)));
   return 1.0f / (1.0f + power);
 }
+
+/// What a model's settings say of finding modes.
+ClusterOptions cluster_options(const ClusteringSettings &settings);
 
 /// Features, modes and assignment of an image in [0, 1]. One of more than `tile_size` in a side
 /// goes through the network tile by tile, and all tiles are clustered together.

@@ -139,9 +139,7 @@ public:
         engine_(std::move(engine)) {}
 
   ImageSize padded(ImageSize size) const override {
-    const auto [height, width] =
-        padded_size(size.height, size.width, engine_->description, engine_->path);
-    return {height, width};
+    return padded_size(size, engine_->description, engine_->path);
   }
 
   std::unique_ptr<CudaNetworkContext> prepare(ImageSize size) const override {

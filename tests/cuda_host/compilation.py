@@ -41,7 +41,7 @@ KERNELS = (*COMMON, "-O1")
 # The thread sanitizer counts calls of memset as accesses: loops must stay loops.
 MODEL = (*COMMON, "-O3", "-fno-tree-loop-distribute-patterns")
 # Of the C++ library: what needs other libraries.
-OTHERS = ("aoti.cpp", "tensorrt.cpp", "python.cpp")
+OTHERS = ("aoti.cpp", "tensorrt.cpp")
 MODEL_PARTS = ("barriers", "device", "reports", "scheduler", "streams", "warps")
 PTX = (
     *("-x", "cu", "-std=c++20", "--expt-relaxed-constexpr", "-O3", "-lineinfo", f"-I{CSRC}"),

@@ -1,6 +1,6 @@
 #include "runtime/cuda/network.h"
 
-#include "runtime/cuda/padding.h"
+#include "runtime/padding.h"
 
 namespace bottomup {
 

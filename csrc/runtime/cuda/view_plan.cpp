@@ -6,7 +6,7 @@
 
 #include "runtime/cuda/mask.h"
 #include "runtime/cuda/network.h"
-#include "runtime/cuda/padding.h"
+#include "runtime/padding.h"
 #include "runtime/preprocessing.h"
 
 namespace bottomup {
@@ -37,11 +37,9 @@ float smallest_logit(float least) {
 ViewPlan::ViewPlan(const CudaNetwork &network, const ViewKey &key)
     : dimensions_(network.state().dimensions), has_foreground_(key.foreground),
       keep_background_(key.keep_background),
-      probability_above_(static_cast<float>(key.foreground_threshold)),
+      probability_above_(static_cast<float>(key.clustering.foreground_threshold)),
       logit_from_(smallest_logit(probability_above_)) {
-  ClusterOptions options;
-  options.bandwidth_deg = key.bandwidth_deg;
-  options.min_support = key.min_support;
+  const ClusterOptions options = cluster_options(key.clustering);
   for (const ImageSize &size : key.sizes) {
     View &view = views_.emplace_back();
     view.size = size;
@@ -154,13 +152,7 @@ std::vector<PixelMaps> cuda_view_maps(const CudaNetwork &network, std::vector<Pl
   if (architecture.feature_dim != state.dimensions)
     throw Error("network: has " + std::to_string(state.dimensions) +
                 " dimensions, the settings say " + std::to_string(architecture.feature_dim));
-  const ClusteringSettings &clustering = settings.clustering;
-  ViewKey key{{},
-              architecture.foreground,
-              keep_background,
-              clustering.bandwidth_deg,
-              clustering.min_support,
-              clustering.foreground_threshold};
+  ViewKey key{{}, architecture.foreground, keep_background, settings.clustering};
   for (Planes &view : views) {
     normalise(view, settings.preprocessing);
     key.sizes.push_back({view.height, view.width});

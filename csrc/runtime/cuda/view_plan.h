@@ -14,9 +14,7 @@ namespace bottomup {
 struct ViewKey {
   std::vector<ImageSize> sizes;
   bool foreground, keep_background;
-  double bandwidth_deg;
-  int64_t min_support;
-  double foreground_threshold;
+  ClusteringSettings clustering;
   bool operator==(const ViewKey &) const = default;
 };
 

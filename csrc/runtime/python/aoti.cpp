@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/export_file.h"
+#include "runtime/python/errors.h"
 
 namespace py = pybind11;
 
@@ -55,14 +56,7 @@ private:
 
 PYBIND11_MODULE(_runtime_aoti, module) {
   using namespace bottomup;
-  py::register_local_exception_translator([](std::exception_ptr pointer) {
-    try {
-      std::rethrow_exception(pointer);
-    } catch (const Error &error) {
-      const py::object type = py::module_::import("bottomup_fast.errors").attr("InputError");
-      PyErr_SetString(type.ptr(), error.what());
-    }
-  });
+  raise_input_errors();
   module.attr("torch_version") = TORCH_VERSION;
   py::class_<AotiModule>(module, "Network")
       .def(py::init<const std::string &, int>())

@@ -53,11 +53,6 @@ private:
   std::unique_ptr<Impl> impl_;
 };
 
-struct ImageSize {
-  int64_t height = 0, width = 0;
-  bool operator==(const ImageSize &) const = default;
-};
-
 /// A network made ready for inputs of one size, used by one thread at a time.
 class BOTTOMUP_API CudaNetworkContext {
 public:

@@ -39,6 +39,7 @@ struct ClusteringSettings {
   int64_t min_area = 0;
   double min_score = 0;
   Precision precision = Precision::highest;
+  bool operator==(const ClusteringSettings &) const = default;
 };
 
 struct ModelSettings {

@@ -15,6 +15,11 @@ public:
   using std::runtime_error::runtime_error;
 };
 
+struct ImageSize {
+  int64_t height = 0, width = 0;
+  bool operator==(const ImageSize &) const = default;
+};
+
 /// One value a pixel, row after row.
 template <typename T> struct Grid {
   int64_t height = 0, width = 0;

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "bottomup/cuda.h"
+#include "bottomup/types.h"
 
 namespace bottomup {
 

@@ -15,6 +15,7 @@
 #include "bottomup/merging.h"
 #include "bottomup/segmenter.h"
 #include "common/simd.h"
+#include "runtime/python/errors.h"
 
 namespace py = pybind11;
 
@@ -178,14 +179,7 @@ std::unique_ptr<Segmenter> make_segmenter(const std::string &settings, const std
 
 PYBIND11_MODULE(_runtime, module) {
   using namespace bottomup;
-  py::register_exception_translator([](std::exception_ptr pointer) {
-    try {
-      std::rethrow_exception(pointer);
-    } catch (const Error &error) {
-      const py::object type = py::module_::import("bottomup_fast.errors").attr("InputError");
-      PyErr_SetString(type.ptr(), error.what());
-    }
-  });
+  raise_input_errors();
   module.attr("version") = BOTTOMUP_VERSION;
   module.def("cluster", cluster_array);
   module.def("mean_shift", mean_shift_array);
