@@ -27,6 +27,8 @@ setup(
     py_modules=[
         "bottomup_fast.errors",
         "bottomup_fast.pixels",
+        "bottomup_fast.export.onnx_format",
+        "bottomup_fast.export.origin",
         "bottomup_fast.export.seal",
     ],
     ext_modules=[runtime_extension(ROOT / "csrc")],

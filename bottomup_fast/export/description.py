@@ -11,14 +11,11 @@ from pydantic import ValidationError
 
 from bottomup_fast import __version__
 from bottomup_fast.errors import InputError
+from bottomup_fast.export.origin import LAYOUT, SETTINGS_KEY, check_origin, fixed_sides
 from bottomup_fast.settings import ModelSettings
 
 Format = Literal["onnx", "aoti", "tensorrt"]
 Precision = Literal["float32", "float16", "bfloat16"]
-
-LAYOUT = "1"
-"""Version of inputs, outputs and metadata; another one is refused."""
-SETTINGS_KEY = "bottomup_fast"
 
 
 @dataclass(frozen=True)
@@ -82,27 +79,13 @@ class Description:
         Raises:
             InputError: of another program, version or format.
         """
-        if SETTINGS_KEY not in metadata or "layout" not in metadata:
-            raise InputError(f"{name}: no metadata of `bottomup export`; export the model again")
-        layout, stated = metadata["layout"], metadata.get("format")
-        if layout != LAYOUT:
-            raise InputError(
-                f"{name}: written in layout {layout}, this version reads {LAYOUT}; "
-                "export the model again with this version"
-            )
-        if stated != format:
-            raise InputError(
-                f"{name}: an export to {stated}, not to {format}; export the model again"
-            )
+        check_origin(name, metadata, format)
         try:
             settings = ModelSettings.model_validate_json(metadata[SETTINGS_KEY])
             precision = cast(Precision, metadata["precision"])
             if precision not in get_args(Precision):
                 raise ValueError(f"unknown precision {precision}")
-            sides = metadata["fixed_resolutions"]
-            resolutions = tuple(int(side) for side in sides.split(",") if side)
-            if min(resolutions, default=1) < 1:
-                raise ValueError(f"fixed_resolutions {sides} are not sides")
+            resolutions = fixed_sides(metadata)
             runtime, device = metadata["runtime"], metadata["device"]
         except ValidationError as error:
             first = error.errors()[0]

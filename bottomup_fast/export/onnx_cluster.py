@@ -132,16 +132,21 @@ def has_clustering(content: bytes) -> bool:
     return _OPSET_ENTRY in content
 
 
-def without_clustering(content: bytes) -> bytes:
-    """The network of a file with the operator, for runtimes that do not know it."""
-    model = require("onnx").load_model_from_string(content)
+def take_clustering(content: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The network of a file with the operator, for runtimes that do not know it, and its settings.
+
+    The settings are those of `cluster_outputs`.
+    """
+    onnx = require("onnx")
+    model = onnx.load_model_from_string(content)
+    attributes = model.graph.node[-1].attribute
+    settings = {each.name: onnx.helper.get_attribute_value(each) for each in attributes}
     for values in (model.graph.node, model.graph.output):
         del values[-1]
     kept = [each for each in model.opset_import if each.domain != DOMAIN]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-    result: bytes = model.SerializeToString()
-    return result
+    return model.SerializeToString(), settings
 
 
 def cluster_op() -> Any:

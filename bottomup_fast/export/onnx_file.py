@@ -13,8 +13,8 @@ from bottomup_fast.errors import InputError
 from bottomup_fast.export.description import Description, Precision
 from bottomup_fast.export.exported_network import ExportedNetwork, model_network
 from bottomup_fast.export.graph import capture, check_sides
-from bottomup_fast.export.onnx_cluster import add_clustering, has_clustering, without_clustering
-from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, OPSET, require
+from bottomup_fast.export.onnx_cluster import add_clustering, has_clustering, take_clustering
+from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, OPSET, open_session, require
 from bottomup_fast.export.seal import read_sealed, seal
 from bottomup_fast.files import atomic_write
 from bottomup_fast.models.network import BottomUpNetwork
@@ -117,19 +117,10 @@ def load_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ex
     runtime = require("onnxruntime")
     content = read_sealed(path)
     if has_clustering(content):
-        content = without_clustering(content)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
-    options.log_severity_level = 3
-    try:
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # its own exceptions have no common base but this
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: onnxruntime {runtime.__version__} cannot load it ({reason}); "
-            "export the model again"
-        ) from error
+        content, _ = take_clustering(content)
+    session, metadata = open_session(
+        runtime, path, content, torch.get_num_threads() if threads is None else threads
+    )
     description = Description.from_metadata(os.fspath(path), metadata, "onnx")
     names = [value.name for value in session.get_inputs()]
 

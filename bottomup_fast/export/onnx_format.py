@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
+
+from bottomup_fast.errors import InputError
 
 OPSET = 18
 # A last metadata entry "sha256" as protobuf writes it, up to its 64 bytes of value.
@@ -20,3 +24,32 @@ def require(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise ImportError(f"{package} is missing: pip install 'bottomup-fast[export]'") from error
+
+
+def open_session(
+    onnxruntime: Any, path: str | os.PathLike[str], content: bytes, threads: int | None
+) -> tuple[Any, Mapping[str, str]]:
+    """A model in onnxruntime on the CPU, and its metadata.
+
+    Args:
+        onnxruntime: the package.
+        path: of the model's file, for errors.
+        content: the model.
+        threads: for one image; onnxruntime's own choice by default.
+
+    Raises:
+        InputError: onnxruntime cannot load it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised, too
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return session, session.get_modelmeta().custom_metadata_map
+    except Exception as error:  # its own exceptions have no common base but this
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{os.fspath(path)}: onnxruntime {onnxruntime.__version__} cannot load it ({reason}); "
+            "export the model again"
+        ) from error

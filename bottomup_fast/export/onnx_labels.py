@@ -14,9 +14,9 @@ from bottomup_fast.export.onnx_cluster import (
     FloatArray,
     cluster_outputs,
     has_clustering,
-    without_clustering,
+    take_clustering,
 )
-from bottomup_fast.export.onnx_format import require
+from bottomup_fast.export.onnx_format import open_session, require
 from bottomup_fast.export.seal import read_sealed
 
 if TYPE_CHECKING:
@@ -42,19 +42,12 @@ def load_onnx_labels(
         InputError: missing, truncated, damaged or foreign file, or one without clustering.
         ImportError: without the packages of the `export` extra.
     """
-    runtime, onnx = require("onnxruntime"), require("onnx")
+    runtime = require("onnxruntime")
     content = read_sealed(path)
     if not has_clustering(content):
         raise InputError(f"{os.fspath(path)}: has no clustering; export it --with-clustering")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    session = runtime.InferenceSession(
-        without_clustering(content), options, providers=["CPUExecutionProvider"]
-    )
-    node = onnx.load_model_from_string(content).graph.node[-1]
-    settings = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    content, settings = take_clustering(content)
+    session, _ = open_session(runtime, path, content, threads)
     placed = len(session.get_inputs()) > 1
 
     def run(image: FloatArray, origin: FloatArray | None = None) -> Labels:

@@ -6,15 +6,13 @@ import json
 from collections.abc import Mapping
 
 from bottomup_fast.errors import InputError
+from bottomup_fast.export.origin import SETTINGS_KEY, check_origin, fixed_sides
 from bottomup_fast.runtime.module import native
-
-_LAYOUT = "1"
-_SETTINGS_KEY = "bottomup_fast"
 
 
 def settings_and_sides(
     path: str, metadata: Mapping[str, str], format: str
-) -> tuple[str, list[int]]:
+) -> tuple[str, tuple[int, ...]]:
     """The settings of an exported file for who uses it, and the sides it is made for.
 
     Args:
@@ -29,21 +27,11 @@ def settings_and_sides(
     Raises:
         InputError: of another program, version or format.
     """
-    if _SETTINGS_KEY not in metadata or "layout" not in metadata:
-        raise InputError(f"{path}: no metadata of `bottomup export`; export the model again")
-    if metadata["layout"] != _LAYOUT:
-        raise InputError(
-            f"{path}: written in layout {metadata['layout']}, this version reads {_LAYOUT}; "
-            "export the model again with this version"
-        )
-    if (stated := metadata.get("format")) != format:
-        raise InputError(f"{path}: an export to {stated}, not to {format}; export the model again")
+    check_origin(path, metadata, format)
     try:
-        settings = json.loads(metadata[_SETTINGS_KEY])
+        settings = json.loads(metadata[SETTINGS_KEY])
         settings["preprocessing"] |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
-        sides = [int(side) for side in metadata["fixed_resolutions"].split(",") if side]
-        if min(sides, default=1) < 1:
-            raise ValueError(f"sides {sides}")
+        sides = fixed_sides(metadata)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(

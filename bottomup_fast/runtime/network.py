@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bottomup_fast.errors import InputError
+from bottomup_fast.export.onnx_format import open_session
 from bottomup_fast.export.seal import read_sealed
 from bottomup_fast.runtime.description import settings_and_sides
 
@@ -37,20 +38,7 @@ class OnnxNetwork:
         onnxruntime = _onnxruntime()
         self.path = os.fspath(path)
         content = read_sealed(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised, too
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-            metadata = session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # its own exceptions have no common base but this
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{self.path}: not a readable ONNX model ({reason}); export the model again"
-            ) from error
+        session, metadata = open_session(onnxruntime, path, content, threads)
         self.settings, self._sides = settings_and_sides(self.path, metadata, "onnx")
         self._takes_origin = len(session.get_inputs()) > 1
         self._session = session

@@ -23,7 +23,7 @@ from bottomup_fast.export.onnx_cluster import (
     add_clustering,
     cluster_outputs,
     has_clustering,
-    without_clustering,
+    take_clustering,
 )
 from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY
 from bottomup_fast.export.onnx_labels import differing_labels
@@ -141,7 +141,7 @@ def test_the_file_is_checked_onnx(clustered_file: Path, onnx_file: Path) -> None
     content = clustered_file.read_bytes()
     assert has_clustering(content)
     assert not has_clustering(onnx_file.read_bytes())
-    plain = without_clustering(content)
+    plain, _ = take_clustering(content)
     assert not has_clustering(plain)
     onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
 
