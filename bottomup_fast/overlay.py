@@ -27,13 +27,18 @@ _LONGEST_CELL_SIDE = 1024
 
 
 def draw_overlay(
-    image: ImageSource, labels: NDArray[Any], alpha: float = 0.45, boundary: bool = True
+    image: ImageSource,
+    labels: NDArray[Any],
+    alpha: float = 0.45,
+    boundary: bool = True,
+    colours: Picture | None = None,
 ) -> Picture:
     """Tint every segment of `labels` (H, W) on its image; returns uint8 (H, W, 3).
 
     `alpha`, 0 to 1, is the share of the colour; labels 0 and -1 stay untinted. `boundary` draws
-    the rim of every segment in its full colour, wider on larger images. Images of 16 bits are
-    stretched to be visible.
+    the rim of every segment in its full colour, wider on larger images. `colours` (n, 3) are those
+    of labels 1..n; by default touching segments get different ones. Images of 16 bits are stretched
+    to be visible.
 
     Raises InputError if the sizes differ, `alpha` is out of range, or as `read_image` and
     `as_label_map` do.
@@ -50,7 +55,11 @@ def draw_overlay(
     if boundary:
         opacity[_rims(labels)] = 1
     blend = pixels.astype(np.float32)
-    blend += (colour_labels(labels) - blend) * opacity[..., None]
+    if colours is None:
+        tint = colour_labels(labels)
+    else:
+        tint = np.concatenate((np.zeros((1, 3), np.uint8), colours))[np.maximum(labels, 0)]
+    blend += (tint - blend) * opacity[..., None]
     return np.rint(blend).astype(np.uint8)
 
 
@@ -117,13 +126,22 @@ def picture_grid(rows: Sequence[Sequence[Picture]], titles: Sequence[str] | None
     return np.array(sheet)
 
 
+def number_colours(numbers: NDArray[Any]) -> NDArray[np.float64]:
+    """Colours (n, 3) in [0, 1] of numbers (n,): always the same of one; successive ones differ.
+
+    Hues are turned by the golden ratio, lightness cycles.
+    """
+    hue = 2 * np.pi * (numbers * 0.618034 % 1)
+    lightness = np.array([60, 75, 50, 85, 67])[numbers % 5]
+    return np.asarray(
+        lab2rgb(np.stack([lightness, 70 * np.cos(hue), 70 * np.sin(hue)], axis=-1)), np.float64
+    )
+
+
 @cache
 def _palette() -> tuple[Picture, NDArray[np.float64]]:
-    """Return colours (n, 3) of golden-ratio hues and cycling lightness, and their distances."""
-    index = np.arange(_PALETTE_SIZE)
-    hue = 2 * np.pi * (index * 0.618034 % 1)
-    lightness = np.array([60, 75, 50, 85, 67])[index % 5]
-    colours = lab2rgb(np.stack([lightness, 70 * np.cos(hue), 70 * np.sin(hue)], axis=-1))
+    """Return colours (n, 3) and the distances between them."""
+    colours = number_colours(np.arange(_PALETTE_SIZE))
     lab = rgb2lab(colours)
     return np.rint(colours * 255).astype(np.uint8), np.linalg.norm(lab[:, None] - lab, axis=-1)
 

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import lab2rgb
-from skimage.segmentation import find_boundaries
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.images import ImageSource, percentile_normalise, read_image
-from bottomup_fast.overlay import Picture
+from bottomup_fast.images import ImageSource, read_image
+from bottomup_fast.overlay import Picture, draw_overlay, number_colours
 from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.tracking import Floats, Ids, Tracker, segment_lines
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from bottomup_fast.segmenter import Segmenter
 
 _Work: TypeAlias = "Future[tuple[Segmentation, Floats]]"
-
-_GOLDEN = 0.618034
 
 
 @dataclass(frozen=True)
@@ -60,28 +56,9 @@ class TrackedFrame:
         Raises:
             InputError: `alpha` out of range.
         """
-        if not 0 <= alpha <= 1:
-            raise InputError(f"alpha: expected 0 to 1, got {alpha}")
-        pixels = self.segmentation.image
-        assert pixels is not None
-        if pixels.dtype != np.uint8:
-            pixels = percentile_normalise(pixels) * 255
-        labels = self.segmentation.labels
-        rims = find_boundaries(labels, mode="inner")  # type: ignore[no-untyped-call]
-        share = np.where(rims, 1, alpha) * (labels > 0)
-        colours = np.concatenate((np.zeros((1, 3), np.uint8), id_colours(self.ids)))
-        blend = pixels + (colours[labels] - pixels.astype(np.float32)) * share[..., None]
-        picture: Picture = np.rint(blend).astype(np.uint8)
-        return picture
-
-
-def id_colours(ids: NDArray[Any]) -> Picture:
-    """uint8 (n, 3) colours of ids (n,): always the same of an id; successive ones differ."""
-    hue = 2 * np.pi * (ids * _GOLDEN % 1)
-    lightness = np.array([60, 75, 50, 85, 67])[ids % 5]
-    lab = np.stack([lightness, 70 * np.cos(hue), 70 * np.sin(hue)], axis=-1)
-    colours: Picture = np.rint(lab2rgb(lab) * 255).astype(np.uint8)
-    return colours
+        assert self.segmentation.image is not None
+        colours = np.rint(number_colours(self.ids) * 255).astype(np.uint8)
+        return draw_overlay(self.segmentation.image, self.segmentation.labels, alpha, True, colours)
 
 
 class _Schedule:
