@@ -176,6 +176,7 @@ def test_tests_pass_on_what_is_installed(whole: Environment, tmp_path: Path) -> 
 
 
 SEGMENT = """
+import sys
 from importlib.util import find_spec
 
 import numpy as np

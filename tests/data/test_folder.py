@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import flip_bit
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -195,8 +196,6 @@ def test_truncated_and_damaged_label_maps_never_raise_anything_else(tmp_path: Pa
         with pytest.raises(InputError, match=r"map\.png: not a readable label map"):
             read_label_map(path)
     for position in rng.integers(0, len(content), 100):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << int(rng.integers(8))
-        path.write_bytes(damaged)
+        path.write_bytes(flip_bit(content, int(position), rng))
         with suppress(InputError):
             read_label_map(path)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from damage import flip_bit
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -170,9 +171,7 @@ def test_a_damaged_header_is_an_input_error_or_harmless(model_file: Path) -> Non
     rng = np.random.default_rng(0)
     problems = []
     for position in rng.integers(0, header, 40):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << int(rng.integers(8))
-        model_file.write_bytes(damaged)
+        model_file.write_bytes(flip_bit(content, int(position), rng))
         try:
             load_model(model_file)
         except InputError as error:
@@ -186,9 +185,7 @@ def test_no_damaged_weight_is_loaded(model_file: Path) -> None:
     header = int.from_bytes(content[:8], "little") + 8
     rng = np.random.default_rng(1)
     for position in rng.integers(header, len(content), 40):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << int(rng.integers(8))
-        model_file.write_bytes(damaged)
+        model_file.write_bytes(flip_bit(content, int(position), rng))
         with pytest.raises(InputError, match=r"tiny\.safetensors: damaged, its checksum does not"):
             load_model(model_file)
 
@@ -202,9 +199,7 @@ def test_five_hundred_damaged_bytes_are_errors_or_harmless(
     rng = np.random.default_rng(2)
     problems = []
     for position in rng.integers(0, len(content), 500):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << int(rng.integers(8))
-        model_file.write_bytes(damaged)
+        model_file.write_bytes(flip_bit(content, int(position), rng))
         try:
             found = load_model(model_file).state_dict()
         except InputError as error:

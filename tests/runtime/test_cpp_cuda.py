@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import run
 from random_models import tiny_settings
 
 from bottomup_fast.export.description import Description
@@ -30,14 +29,6 @@ endif()
 add_executable(consumer ${SOURCE})
 target_link_libraries(consumer PRIVATE bottomup::bottomup)
 """
-
-
-def run(*command: str | Path, status: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

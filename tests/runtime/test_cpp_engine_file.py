@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import flip_bit
 from random_models import tiny_settings
 
 from bottomup_fast.export.description import Description
@@ -102,9 +103,7 @@ def test_damaged_bytes(program: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = []
     for i, place in enumerate(rng.integers(0, len(content), 500)):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
         files.append(tmp_path / f"{i}.engine")
-        files[-1].write_bytes(damaged)
+        files[-1].write_bytes(flip_bit(content, int(place), rng))
     for file, line in zip(files, said(program, *files), strict=True):
         assert line.startswith(f"{file}: ")

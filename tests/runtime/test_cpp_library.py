@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import run
 
 import bottomup_fast as bf
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 def torch_folder() -> Path:
@@ -93,8 +87,7 @@ def test_the_example_says_what_is_wrong(example: Path, package: Path, tmp_path: 
         (package, "cut.ppm", "cut off"),
         (package, "missing.ppm", "expected a binary PPM"),
     ):
-        command = [example, tmp_path / model, tmp_path / picture, tmp_path / "labels.pgm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert reason in done.stderr
-        assert done.stderr.count("\n") == 1
+        labels = tmp_path / "labels.pgm"
+        said = run(example, tmp_path / model, tmp_path / picture, labels, status=2)
+        assert reason in said
+        assert said.count("\n") == 1

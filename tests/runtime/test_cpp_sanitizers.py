@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run
 
 from bottomup_fast.export.seal import seal
 
@@ -19,15 +19,9 @@ OPTIONS = {
 pytestmark = pytest.mark.slow
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
 def build(folder: Path, kind: str, *programs: str) -> None:
     sources = [ROOT / "csrc/common/simd.cpp", *(ROOT / "csrc/meanshift_cpu").glob("*.cpp")]
-    without = ("python.cpp", "aoti.cpp", "tensorrt.cpp")  # they need other libraries
+    without = ("aoti.cpp", "tensorrt.cpp")  # they need other libraries
     runtime = (ROOT / "csrc/runtime").glob("*.cpp")
     sources += [file for file in runtime if file.name not in without]
     compile = [

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import flip_bit
 from PIL import Image
 
 import bottomup_fast as bf
@@ -47,9 +48,7 @@ def test_damaged_files_are_refused(exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged.onnx"
     rng = np.random.default_rng(0)
     for place in rng.integers(len(content), size=20).tolist():
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        path.write_bytes(damaged)
+        path.write_bytes(flip_bit(content, place, rng))
         with pytest.raises(bf.InputError, match=str(path)):
             runtime.Segmenter(path)
     path.write_bytes(content[: len(content) // 2])
