@@ -124,8 +124,9 @@ class ScaledPositionCode(nn.Module):
         spread = 0.5 * math.log(self.largest / self.smallest)
         scale = mean * torch.exp(spread * torch.tanh(anchor[:, 2:]))
         frequency_y, frequency_x, frequency = self.frequencies.view(3, 1, -1, 1, 1)
-        power = torch.softmax(2 * frequency.log() - (scale * frequency).square() / 2, dim=1)
-        amplitude = power.sqrt()
+        power = torch.log_softmax(2 * frequency.log() - (scale * frequency).square() / 2, dim=1)
+        # Where the power vanishes, the derivative of its root would be infinite.
+        amplitude = (power / 2).exp()
         angles = frequency_y * y + frequency_x * x
         code = [amplitude * angles.cos(), amplitude * angles.sin()]
         if self.unused:

@@ -146,6 +146,13 @@ def test_scaled_codes_have_unit_length_and_left_over_dimensions_stay_zero() -> N
     assert (result[:, 16:] == 0).all()
 
 
+def test_gradients_are_finite_where_the_shortest_waves_vanish() -> None:
+    anchor = torch.full((1, 3, 2, 2), 9.0, requires_grad=True)
+    ScaledPositionCode(56, 5.0, 160.0)(anchor, None)[0, 0].sum().backward()
+    assert anchor.grad is not None
+    assert anchor.grad.isfinite().all()
+
+
 def test_place_and_scale_are_learnt() -> None:
     network = create_model("bottomup_efficientnet_lite0", 24, position_scale=4, largest_scale=32)
     features = network(torch.randn(2, 3, 64, 64))
