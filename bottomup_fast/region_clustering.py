@@ -11,7 +11,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bottomup_fast import ops
 from bottomup_fast.ops.library import has_op
@@ -49,18 +48,14 @@ def cluster_regions(
         modes (M, D), those of one region after those of the one before. A region's only mode may be
         a zero line.
     """
+    if points.device.type == "cpu" and has_op(points):
+        return ops.cluster_regions(points, regions.int(), bandwidth_deg, min_support)
     members = (regions >= 0).nonzero().squeeze(1)
     numbers = regions[members]
     order = members[numbers.argsort(stable=True)]
+    lines = normalise(points[order], dim=-1)
     sizes = torch.bincount(numbers)
-    # Copied channel by channel, which is how networks give features.
-    own = points.mT.index_select(1, order).mT
-    if points.device.type == "cpu" and has_op(points):
-        offsets = functional.pad(sizes.cumsum(0), (1, 0))
-        position, similarity, modes = ops.cluster_regions(own, offsets, bandwidth_deg, min_support)
-    else:
-        lines = normalise(own, dim=-1)
-        position, similarity, modes = _cluster_in_torch(lines, sizes, bandwidth_deg, min_support)
+    position, similarity, modes = _cluster_in_torch(lines, sizes, bandwidth_deg, min_support)
     index = points.new_full((len(points),), -1, dtype=torch.int32).index_copy_(0, order, position)
     return index, similarity.new_zeros(len(points)).index_copy_(0, order, similarity), modes
 

@@ -17,7 +17,8 @@ FEATURES = torch.randn(2, 5, 9, 15, generator=GENERATOR)
 MASK = torch.rand(2, 9, 15, generator=GENERATOR) < 0.7
 POINTS = torch.randn(2, 40, 5, generator=GENERATOR)
 SEEDS = POINTS[:, ::8]
-OFFSETS = torch.tensor([0, 12, 12, 40])
+REGIONS = torch.arange(40, dtype=torch.int32) % 4 - 1
+GAPS = "regions must be numbered from 0 without gaps, -1 for none"
 
 
 def same(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> bool:
@@ -43,7 +44,7 @@ def test_non_finite_values(bad: float, dtype: torch.dtype, size: int) -> None:
     with pytest.raises(InputError, match=r"^seeds contain NaN or Inf$"):
         ops.mean_shift(torch.ones_like(points), points)
     with pytest.raises(InputError, match=r"^points contain NaN or Inf$"):
-        ops.cluster_regions(points[0], torch.tensor([0, 1, 4]))
+        ops.cluster_regions(points[0], torch.tensor([0, 1, 1, 1], dtype=torch.int32))
 
 
 @pytest.mark.parametrize(
@@ -91,15 +92,15 @@ def test_mean_shift(arguments: tuple[Any, ...], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((POINTS, OFFSETS), r"points must have shape \(N, D\), not \(2, 40, 5\)"),
-        ((POINTS[0].int(), OFFSETS), "points must be float32, .* not torch.int32"),
-        ((POINTS[0], OFFSETS.int()), r"offsets must be int64 \(R \+ 1,\), not torch.int32 \(4,\)"),
-        ((POINTS[0], OFFSETS[:0]), r"offsets must be int64 .* not torch.int64 \(0,\)"),
-        ((POINTS[0], [0, 40]), "offsets must be a torch.Tensor, not list"),
-        ((POINTS[0], OFFSETS[:-1]), "offsets must ascend from 0 to the number of points"),
-        ((POINTS[0], OFFSETS[1:]), "offsets must ascend from 0 to the number of points"),
-        ((POINTS[0], OFFSETS.flip(0)), "offsets must ascend from 0 to the number of points"),
-        ((POINTS[0], OFFSETS, 45, 0), "min_support must be at least 1, got 0"),
+        ((POINTS, REGIONS), r"points must have shape \(N, D\), not \(2, 40, 5\)"),
+        ((POINTS[0].int(), REGIONS), "points must be float32, .* not torch.int32"),
+        ((POINTS[0], REGIONS.long()), r"regions must be int32 \(40,\), not torch.int64 \(40,\)"),
+        ((POINTS[0], REGIONS[:-1]), r"regions must be int32 \(40,\), not torch.int32 \(39,\)"),
+        ((POINTS[0], [0, 40]), "regions must be a torch.Tensor, not list"),
+        ((POINTS[0], REGIONS - 1), GAPS),
+        ((POINTS[0], REGIONS * 2), GAPS),
+        ((POINTS[0], REGIONS + 1000), GAPS),
+        ((POINTS[0], REGIONS, 45, 0), "min_support must be at least 1, got 0"),
     ],
 )
 def test_cluster_regions(arguments: tuple[Any, ...], message: str) -> None:
@@ -115,7 +116,7 @@ def test_the_ops_themselves_are_guarded() -> None:
         (lambda: op.cluster(FEATURES, None, 45.0, 10, 8, 0, False), "cluster"),
         (lambda: op.mean_shift(POINTS, SEEDS[:1], 45.0, 0.0, 9), "mean_shift"),
         (lambda: op.mean_shift(POINTS.int(), SEEDS, 45.0, 0.0, 9), "mean_shift"),
-        (lambda: op.cluster_regions(POINTS[0], OFFSETS.int(), 45.0, 1), "cluster_regions"),
+        (lambda: op.cluster_regions(POINTS[0], REGIONS.long(), 45.0, 1), "cluster_regions"),
     ):
         with pytest.raises(RuntimeError, match=f"^{name}: "):
             call()
@@ -129,7 +130,7 @@ def test_opcheck(dtype: torch.dtype) -> None:
     torch.library.opcheck(op.cluster.default, (features, MASK, 45.0, 10, 8, 64, True))
     torch.library.opcheck(op.cluster.default, (features, None, 45.0, 10, 8, 64, False))
     torch.library.opcheck(op.mean_shift.default, (points, seeds, 45.0, 1e-6, 50))
-    torch.library.opcheck(op.cluster_regions.default, (points[0].detach(), OFFSETS, 45.0, 10))
+    torch.library.opcheck(op.cluster_regions.default, (points[0].detach(), REGIONS, 45.0, 10))
 
 
 def test_outputs_have_no_gradient() -> None:
@@ -137,7 +138,7 @@ def test_outputs_have_no_gradient() -> None:
     outputs = [
         *ops.cluster(FEATURES.clone().requires_grad_()),
         *ops.mean_shift(points, points[:, :3]),
-        *ops.cluster_regions(points[0], OFFSETS),
+        *ops.cluster_regions(points[0], REGIONS),
     ]
     assert not any(output.requires_grad for output in outputs)
 

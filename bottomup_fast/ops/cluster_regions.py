@@ -20,43 +20,44 @@ Tensors = tuple[Tensor, Tensor, Tensor]
 
 
 def cluster_regions(
-    points: Tensor, offsets: Tensor, bandwidth_deg: float = 45.0, min_support: int = 10
+    points: Tensor, regions: Tensor, bandwidth_deg: float = 45.0, min_support: int = 10
 ) -> Tensors:
     """Partition every region by the modes of its own points (equation 10).
 
     Args:
-        points: (N, D) float32, float64, float16 or bfloat16 of any length and sign, sorted by
-            region.
-        offsets: (R + 1,) int64, ascending from 0 to N: where each region begins, and the end.
+        points: (N, D) float32, float64, float16 or bfloat16 of any length and sign.
+        regions: (N,) int32 of each point, from 0 without gaps, or -1 for a point that takes no
+            part.
         bandwidth_deg: half opening angle of the window, degrees in (0, 45].
         min_support: points a mode needs in its window; a region without any is one cluster.
 
     Returns:
-        (N,) int32, the position of each point's mode; (N,) float32, |cos| to it; and (M, D) float32
-        modes, those of a region after those of the one before, the best supported first. A region's
-        only mode may be a zero line. None has a gradient. For the same input and CPU path all are
+        (N,) int32, the position of each point's mode, -1 where it takes no part; (N,) float32,
+        |cos| to it, 0 there; and (M, D) float32 modes, those of a region after those of the one
+        before, the best supported first. A region's only mode may be a zero line. None has a
+        gradient. For the same input and CPU path all are
         bitwise the same for any number of threads, and no region depends on others.
 
     Raises:
         InputError: a wrong rank, shape, dtype, device or range, NaN or Inf. What only the values
             tell is a RuntimeError in compiled code.
     """
-    for name, tensor in (("points", points), ("offsets", offsets)):
+    for name, tensor in (("points", points), ("regions", regions)):
         check_tensor(name, tensor)
     if points.ndim != 2 or points.shape[1] < 1:
         raise InputError(f"points must have shape (N, D), not {tuple(points.shape)}")
     check_type("points", points)
-    if offsets.ndim != 1 or offsets.shape[0] < 1 or offsets.dtype != torch.int64:
+    if regions.dtype != torch.int32 or regions.shape != points.shape[:1]:
         raise InputError(
-            f"offsets must be int64 (R + 1,), not {offsets.dtype} {tuple(offsets.shape)}"
+            f"regions must be int32 ({len(points)},), not {regions.dtype} {tuple(regions.shape)}"
         )
     check_window(bandwidth_deg, min_support)
     with input_errors("cluster_regions"):
-        return _cluster_regions(points, offsets, bandwidth_deg, min_support)
+        return _cluster_regions(points, regions, bandwidth_deg, min_support)
 
 
 def _cluster_regions_fake(
-    points: Tensor, offsets: Tensor, bandwidth_deg: float, min_support: int
+    points: Tensor, regions: Tensor, bandwidth_deg: float, min_support: int
 ) -> Tensors:
     count, dimensions = points.shape
     num_modes = torch.library.get_ctx().new_dynamic_size()

@@ -11,7 +11,7 @@ enum class Status {
   labels_out_of_range,
   non_finite_points,
   non_finite_seeds,
-  bad_offsets
+  bad_regions
 };
 
 /// The status in words, for the caller's error message.
@@ -31,8 +31,8 @@ constexpr const char *message(Status status) {
     return "points contain NaN or Inf";
   case Status::non_finite_seeds:
     return "seeds contain NaN or Inf";
-  case Status::bad_offsets:
-    return "offsets must ascend from 0 to the number of points";
+  case Status::bad_regions:
+    return "regions must be numbered from 0 without gaps, -1 for none";
   }
   return "unknown status";
 }

@@ -1,6 +1,8 @@
 #include "contracts/cluster_regions.h"
 
-#include <optional>
+#include <algorithm>
+#include <atomic>
+#include <numeric>
 #include <span>
 
 #include "meanshift_cpu/climbing.h"
@@ -15,124 +17,151 @@ constexpr double kPromising = 0.5; // part of the support that such a mode needs
 constexpr double kAtRest = 1e-3;   // radians, a step of a mode of such a region
 
 /// Regions are many and small: each is one thread's.
-void serial(int64_t count, int64_t, const RangeBody &body) {
+const ParallelFor serial = [](int64_t count, int64_t, const RangeBody &body) {
   if (count > 0)
     body(0, count);
-}
+};
 
-class Regions {
+/// The points of each region, in their order.
+class Members {
 public:
-  Regions(ClusterRegionsProblem &problem, Simd simd)
+  /// Of regions numbered from 0 without gaps; otherwise it is not valid.
+  explicit Members(const ClusterRegionsProblem &problem) {
+    const int64_t points = problem.points.pixels;
+    for (int64_t p = 0; p < points; ++p) {
+      const int64_t region = problem.regions[p];
+      if (region < -1 || region >= points)
+        return;
+      if (region >= count())
+        ends_.resize(region + 1);
+      if (region >= 0)
+        ++ends_[region];
+    }
+    valid_ = std::ranges::find(ends_, 0) == ends_.end();
+    std::vector<int64_t> next(count());
+    std::exclusive_scan(ends_.begin(), ends_.end(), next.begin(), int64_t{0});
+    std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+    points_.resize(count() > 0 ? ends_.back() : 0);
+    for (int64_t p = 0; p < points; ++p)
+      if (problem.regions[p] >= 0)
+        points_[next[problem.regions[p]]++] = static_cast<int32_t>(p);
+  }
+
+  bool valid() const { return valid_; }
+  int64_t count() const { return static_cast<int64_t>(ends_.size()); }
+  std::span<const int32_t> of(int64_t region) const {
+    const int64_t begin = region > 0 ? ends_[region - 1] : 0;
+    return {points_.data() + begin, static_cast<size_t>(ends_[region] - begin)};
+  }
+
+private:
+  std::vector<int64_t> ends_;
+  std::vector<int32_t> points_;
+  bool valid_ = false;
+};
+
+class Clustering {
+public:
+  Clustering(ClusterRegionsProblem &problem, Simd simd)
       : problem_(problem), simd_(simd), window_(problem.bandwidth_deg),
-        order_(problem.order ? std::vector<int32_t>() : range(problem.offsets[problem.regions])) {}
-
-  int64_t size(int64_t region) const {
-    return problem_.offsets[region + 1] - problem_.offsets[region];
-  }
-
-  /// Lines that rest near all modes of a large region, found among some of its points; nothing if
-  /// one of those is not finite.
-  std::optional<Lines> search(int64_t region) const {
-    PointSet sample(problem_.points.dimensions);
-    if (!add_some(region, kSearched, sample))
-      return std::nullopt;
-    const Search rough{window_, kPromising * static_cast<double>(problem_.min_support), false,
-                       kRoughly};
-    const Modes found = find_modes(sample, none(), none(), rough, simd_, serial);
-    std::vector<int32_t> promising = range(found.count());
-    std::erase_if(promising, [&](int32_t i) { return found.support[i] < rough.min_support; });
-    return found.chosen(promising).lines;
-  }
+        min_support_(static_cast<double>(problem.min_support)) {}
 
   /// Clusters a region; its index counts from 0. Returns its lines, none if a point is not finite.
-  Lines cluster(int64_t region, const std::optional<Lines> &seeds,
-                const ParallelFor &parallel_for) const {
-    const int64_t begin = problem_.offsets[region], dimensions = problem_.points.dimensions;
+  Lines run(std::span<const int32_t> members) const {
+    const int64_t dimensions = problem_.points.dimensions;
     PointSet points(dimensions);
-    if (!points.add(problem_.points, 0, members(region), 1, simd_))
+    if (!points.add(problem_.points, 0, members, 1, simd_))
       return Lines(dimensions);
-    const Climb climb(points, window_.cosine, simd_, parallel_for);
-    const auto min_support = static_cast<double>(problem_.min_support);
-    Modes found(dimensions);
-    if (seeds) {
-      PointSet some(dimensions);
-      if (!add_some(region, kClimbed, some))
-        return Lines(dimensions);
-      const Climb climb_some(some, window_.cosine, simd_, parallel_for);
-      found.lines = climb_to_modes(climb_some, *seeds, none(), window_, kAtRest);
-      found.support = climb_some.support(found.lines);
-    } else {
-      found = find_modes(points, none(), none(), {window_, min_support, true, kExactly}, simd_,
-                         parallel_for);
-    }
-    Modes modes = found.chosen(kept_modes(found, window_, min_support, simd_));
+    const Modes found =
+        points.count() > kSearched
+            ? search(points)
+            : find_modes(points, none(), none(), {window_, min_support_, true, kExactly}, simd_,
+                         serial);
+    Modes modes = found.chosen(kept_modes(found, window_, min_support_, simd_));
     for (int64_t i = 0; i < modes.count(); ++i)
       make_canonical(modes.lines.row(i), dimensions);
     if (modes.count() == 0)
-      return Lines(dimensions, 1);
-    climb.assign(modes.lines, problem_.index + begin, problem_.score + begin);
+      modes.lines = Lines(dimensions, 1);
+    std::vector<int32_t> index(members.size());
+    std::vector<float> score(members.size());
+    climb(points).assign(modes.lines, index.data(), score.data());
+    for (size_t i = 0; i < members.size(); ++i) {
+      problem_.index[members[i]] = index[i];
+      problem_.score[members[i]] = score[i];
+    }
     return std::move(modes.lines);
   }
 
 private:
-  std::span<const int32_t> members(int64_t region) const {
-    const int32_t *order = problem_.order ? problem_.order : order_.data();
-    return {order + problem_.offsets[region], static_cast<size_t>(size(region))};
+  /// The modes of a large region.
+  Modes search(const PointSet &points) const {
+    const Search rough{window_, kPromising * min_support_, false, kRoughly};
+    const PointSet few = sample(points, kSearched);
+    const Modes promising = find_modes(few, none(), none(), rough, simd_, serial);
+    std::vector<int32_t> chosen = range(promising.count());
+    std::erase_if(chosen, [&](int32_t i) { return promising.support[i] < rough.min_support; });
+    Lines seeds = promising.chosen(chosen).lines;
+    return points.count() > kClimbed ? climbed(sample(points, kClimbed), std::move(seeds))
+                                     : climbed(points, std::move(seeds));
   }
-  /// Adds at most `count` points of a region, at equal distances, that stand for all of them.
-  bool add_some(int64_t region, int64_t count, PointSet &points) const {
-    const std::vector<int32_t> chosen = evenly_spaced(members(region), count);
-    const float weight = static_cast<float>(size(region)) / static_cast<float>(chosen.size());
-    return points.add(problem_.points, 0, chosen, weight, simd_);
+
+  Modes climbed(const PointSet &points, Lines seeds) const {
+    Modes found(points.dimensions());
+    found.lines = climb_to_modes(climb(points), std::move(seeds), none(), window_, kAtRest);
+    found.support = climb(points).support(found.lines);
+    return found;
   }
+
+  /// At most `count` points at equal distances, that stand for all.
+  PointSet sample(const PointSet &points, int64_t count) const {
+    const std::vector<int32_t> chosen = evenly_spaced(range(points.count()), count);
+    return points.some(chosen, static_cast<float>(points.count()) /
+                                   static_cast<float>(chosen.size()));
+  }
+  Climb climb(const PointSet &points) const { return {points, window_.cosine, simd_, serial}; }
   Lines none() const { return Lines(problem_.points.dimensions); }
 
   ClusterRegionsProblem &problem_;
   Simd simd_;
   Window window_;
-  std::vector<int32_t> order_;
+  double min_support_;
 };
-
-bool ascending(const ClusterRegionsProblem &problem) {
-  for (int64_t region = 0; region < problem.regions; ++region)
-    if (problem.offsets[region] > problem.offsets[region + 1])
-      return false;
-  return problem.offsets[0] == 0 &&
-         (problem.order || problem.offsets[problem.regions] == problem.points.pixels);
-}
 
 } // namespace
 
 Status cluster_regions_cpu(ClusterRegionsProblem &problem, Simd simd,
                            const ParallelFor &parallel_for) {
-  if (!ascending(problem))
-    return Status::bad_offsets;
-  const int64_t count = problem.offsets[problem.regions];
-  std::fill_n(problem.index, count, 0);
-  std::fill_n(problem.score, count, 0.0f);
-  const Regions regions(problem, simd);
-  std::vector<Lines> lines(problem.regions, Lines(problem.points.dimensions));
-  std::vector<std::optional<Lines>> seeds(problem.regions);
-  parallel_for(problem.regions, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t region = begin; region < end; ++region) {
-      if (regions.size(region) > kSearched)
-        seeds[region] = regions.search(region);
-      if (regions.size(region) <= kClimbed)
-        lines[region] = regions.cluster(region, seeds[region], serial);
+  const Members members(problem);
+  if (!members.valid())
+    return Status::bad_regions;
+  const Clustering clustering(problem, simd);
+  const int64_t regions = members.count();
+  std::vector<Lines> lines(regions, Lines(problem.points.dimensions));
+  // The largest first, each by the next thread that is free.
+  std::vector<int32_t> by_size = range(regions);
+  std::ranges::stable_sort(
+      by_size, [&](int32_t a, int32_t b) { return members.of(a).size() > members.of(b).size(); });
+  std::atomic<int64_t> next = 0;
+  parallel_for(regions, 1, [&](int64_t, int64_t) {
+    for (int64_t i; (i = next++) < regions;)
+      lines[by_size[i]] = clustering.run(members.of(by_size[i]));
+  });
+  std::vector<int32_t> first_mode; // of each region
+  int64_t modes = 0;
+  for (const Lines &own : lines) {
+    if (own.count() == 0)
+      return Status::non_finite_points;
+    first_mode.push_back(static_cast<int32_t>(modes));
+    modes += own.count();
+    problem.modes.insert(problem.modes.end(), own.values.begin(), own.values.end());
+  }
+  parallel_for(problem.points.pixels, 1 << 15, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int32_t region = problem.regions[p];
+      problem.index[p] = region < 0 ? -1 : problem.index[p] + first_mode[region];
+      problem.score[p] = region < 0 ? 0 : problem.score[p];
     }
   });
-  int32_t modes = 0;
-  for (int64_t region = 0; region < problem.regions; ++region) {
-    if (regions.size(region) > kClimbed && seeds[region])
-      lines[region] = regions.cluster(region, seeds[region], parallel_for);
-    if (lines[region].count() == 0)
-      return Status::non_finite_points;
-    for (int64_t p = problem.offsets[region]; p < problem.offsets[region + 1]; ++p)
-      problem.index[p] += modes;
-    modes += static_cast<int32_t>(lines[region].count());
-    problem.modes.insert(problem.modes.end(), lines[region].values.begin(),
-                         lines[region].values.end());
-  }
   return Status::ok;
 }
 

@@ -75,6 +75,23 @@ bool PointSet::add(const FeatureMaps &features, int64_t image, std::span<const i
   return true;
 }
 
+PointSet PointSet::some(std::span<const int32_t> chosen, float weight) const {
+  PointSet result(dimensions_);
+  result.count_ = static_cast<int64_t>(chosen.size());
+  result.rows_.resize(result.tiles() * dimensions_);
+  result.weights_.resize(result.tiles() * kTile);
+  for (int64_t first = 0; first < result.count_; first += kTile) {
+    const int64_t count = std::min(kTile, result.count_ - first);
+    Row *to = result.tile(first / kTile);
+    for (int64_t d = 0; d < dimensions_; ++d)
+      for (int64_t p = 0; p < count; ++p)
+        to[d].pixel[p] = tile(chosen[first + p] / kTile)[d].pixel[chosen[first + p] % kTile];
+    for (int64_t p = 0; p < count; ++p)
+      result.weights_[first + p] = has_line(chosen[first + p]) ? weight : 0;
+  }
+  return result;
+}
+
 Lines PointSet::lines(std::span<const int32_t> points) const {
   Lines result(dimensions_, static_cast<int64_t>(points.size()));
   for (size_t i = 0; i < points.size(); ++i)

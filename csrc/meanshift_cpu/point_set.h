@@ -19,6 +19,9 @@ public:
   bool add(const FeatureMaps &features, int64_t image, std::span<const int32_t> pixels,
            float weight, Simd simd);
 
+  /// Some of the points, each standing for `weight` pixels.
+  PointSet some(std::span<const int32_t> chosen, float weight) const;
+
   int64_t dimensions() const { return dimensions_; }
   int64_t count() const { return count_; }
   int64_t tiles() const { return ceil_div(count_, kTile); }

@@ -107,39 +107,15 @@ RegionClusters cluster_regions(const FeatureView &points, const int32_t *regions
   check_window(bandwidth_deg, min_support);
   ClusterRegionsProblem problem{};
   problem.points = maps_of(points);
-  const int64_t num_points = points.pixels();
-  for (int64_t i = 0; i < num_points; ++i) {
-    check(regions[i] >= -1 && regions[i] < num_points,
-          "regions must be numbered from 0 without gaps");
-    problem.regions = std::max<int64_t>(problem.regions, regions[i] + 1);
-  }
-  std::vector<int64_t> offsets(problem.regions + 1);
-  for (int64_t i = 0; i < num_points; ++i)
-    if (regions[i] >= 0)
-      ++offsets[regions[i] + 1];
-  check(std::find(offsets.begin() + 1, offsets.end(), 0) == offsets.end(),
-        "regions must be numbered from 0 without gaps");
-  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
-  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
-  std::vector<int32_t> order(offsets.back()), index(offsets.back());
-  std::vector<float> score(offsets.back());
-  for (int64_t i = 0; i < num_points; ++i)
-    if (regions[i] >= 0)
-      order[next[regions[i]]++] = static_cast<int32_t>(i);
-  problem.order = order.data();
-  problem.offsets = offsets.data();
+  problem.regions = regions;
   problem.bandwidth_deg = bandwidth_deg;
   problem.min_support = min_support;
-  problem.index = index.data();
-  problem.score = score.data();
+  RegionClusters result{
+      std::vector<int32_t>(points.pixels()), std::vector<float>(points.pixels()), {}};
+  problem.index = result.index.data();
+  problem.score = result.score.data();
   check(cluster_regions_cpu(problem, selected_simd(), library_parallel_for));
-
-  RegionClusters result{std::vector<int32_t>(num_points, -1), std::vector<float>(num_points),
-                        std::move(problem.modes)};
-  for (size_t i = 0; i < order.size(); ++i) {
-    result.index[order[i]] = index[i];
-    result.score[order[i]] = score[i];
-  }
+  result.modes = std::move(problem.modes);
   return result;
 }
 

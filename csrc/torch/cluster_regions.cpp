@@ -12,15 +12,16 @@ namespace {
 
 constexpr const char *kOp = "cluster_regions";
 
-std::tuple<Tensor, Tensor, Tensor> cluster_regions(Tensor points, Tensor offsets,
+std::tuple<Tensor, Tensor, Tensor> cluster_regions(Tensor points, Tensor regions,
                                                    double bandwidth_deg, int64_t min_support) {
   check(points.dim() == 2, kOp, "points must have shape (N, D)");
-  check(points.is_cpu() && offsets.is_cpu(), kOp, "tensors must be on the CPU");
+  check(points.is_cpu() && regions.is_cpu(), kOp, "tensors must be on the CPU");
   check(points.size(1) >= 1, kOp, "points must have at least one dimension");
-  check(offsets.scalar_type() == ScalarType::Long && offsets.dim() == 1 && offsets.size(0) >= 1,
-        kOp, "offsets must be int64 of shape (R + 1)");
+  check(regions.scalar_type() == ScalarType::Int && regions.dim() == 1 &&
+            regions.size(0) == points.size(0),
+        kOp, "regions must be int32 of shape (N)");
   check_window(bandwidth_deg, min_support, kOp);
-  offsets = torch::stable::contiguous(offsets);
+  regions = torch::stable::contiguous(regions);
   const int64_t count = points.size(0), dimensions = points.size(1);
   const Tensor index = torch::stable::new_empty(points, {count}, ScalarType::Int);
   const Tensor score = torch::stable::new_empty(points, {count}, ScalarType::Float);
@@ -34,8 +35,7 @@ std::tuple<Tensor, Tensor, Tensor> cluster_regions(Tensor points, Tensor offsets
                     0,
                     points.stride(1),
                     points.stride(0)};
-  problem.regions = offsets.size(0) - 1;
-  problem.offsets = offsets.const_data_ptr<int64_t>();
+  problem.regions = regions.const_data_ptr<int32_t>();
   problem.bandwidth_deg = bandwidth_deg;
   problem.min_support = min_support;
   problem.index = index.mutable_data_ptr<int32_t>();

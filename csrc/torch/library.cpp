@@ -16,6 +16,6 @@ STABLE_TORCH_LIBRARY(bottomup_fast, library) {
   library.def("cluster(Tensor features, Tensor? mask, float bandwidth_deg, int min_support, "
               "int rounds, int max_modes, bool fast) -> "
               "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  library.def("cluster_regions(Tensor points, Tensor offsets, float bandwidth_deg, "
+  library.def("cluster_regions(Tensor points, Tensor regions, float bandwidth_deg, "
               "int min_support) -> (Tensor, Tensor, Tensor)");
 }
