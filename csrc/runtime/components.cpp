@@ -41,19 +41,27 @@ private:
 /// borders[a][b]: pairs of 4-neighbours of labels a != b, both at least 0.
 Borders shared_borders(const LabelMap &labels, int32_t largest) {
   Borders borders(largest + 1);
+  // A border runs along a row for many pixels.
+  int32_t low = 0, high = 0;
+  int64_t length = 0;
   const auto touch = [&](int32_t one, int32_t other) {
-    if (one != other && one >= 0 && other >= 0) {
-      ++borders[one][other];
-      ++borders[other][one];
+    if (one == other || one < 0 || other < 0)
+      return;
+    if (std::min(one, other) != low || std::max(one, other) != high) {
+      if (length > 0)
+        borders[low][high] = borders[high][low] += length;
+      low = std::min(one, other), high = std::max(one, other), length = 0;
     }
+    ++length;
   };
   for (int64_t y = 0; y < labels.height; ++y)
-    for (int64_t x = 0; x < labels.width; ++x) {
-      if (x > 0)
-        touch(labels(y, x), labels(y, x - 1));
-      if (y > 0)
-        touch(labels(y, x), labels(y - 1, x));
-    }
+    for (int64_t x = 1; x < labels.width; ++x)
+      touch(labels(y, x), labels(y, x - 1));
+  for (int64_t y = 1; y < labels.height; ++y)
+    for (int64_t x = 0; x < labels.width; ++x)
+      touch(labels(y, x), labels(y - 1, x));
+  if (length > 0)
+    borders[low][high] = borders[high][low] += length;
   return borders;
 }
 

@@ -8,6 +8,7 @@
 #include "bottomup/clustering.h"
 #include "bottomup/merging.h"
 #include "runtime/preprocessing.h"
+#include "runtime/threads.h"
 #include "runtime/tiling.h"
 
 namespace bottomup {
@@ -17,6 +18,7 @@ constexpr int64_t kMultiple = 32; // of the network's input
 constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees beside it
 constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
 constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
+constexpr int64_t kParallelPixels = 1 << 13;        // worth a thread
 
 /// Memory that a thread keeps from image to image, as fresh memory costs a fault a page.
 struct Scratch {
@@ -31,10 +33,9 @@ Scratch &scratch() {
 /// The network's output for the core of a tile.
 struct View {
   Rectangle core;
-  const float *features;       // (D, h, w), in the thread's memory or in `cropped`
-  std::vector<float> cropped;  // out of what the network saw
-  Grid<float> foreground;      // probability; empty where the network does not tell
-  std::vector<int64_t> pixels; // of the core, counted in it: those that are clustered
+  const float *features;      // (D, h, w), in the thread's memory or in `cropped`
+  std::vector<float> cropped; // out of what the network saw
+  Grid<float> foreground;     // probability; empty where the network does not tell
 
   FeatureView maps(int64_t dimensions) const {
     return FeatureView::planar(features, dimensions, core.height(), core.width());
@@ -130,7 +131,7 @@ private:
       network_seconds_ +=
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    View view{core, features.data(), {}, {}, {}};
+    View view{core, features.data(), {}, {}};
     if (!whole) {
       view.cropped.resize(dimensions_ * core.height() * core.width());
       crop(features.data(), tile, dimensions_, view.cropped.data());
@@ -139,13 +140,21 @@ private:
     if (has_foreground_) {
       view.foreground = Grid<float>(core.height(), core.width());
       crop(logits.data(), tile, 1, view.foreground.values.data());
-      for (float &value : view.foreground.values)
-        value = foreground_probability(value);
+      float *values = view.foreground.values.data();
+      library_parallel_for(view.foreground.size(), kParallelPixels, [&](int64_t begin, int64_t end) {
+        std::transform(values + begin, values + end, values + begin, foreground_probability);
+      });
     }
-    for (int64_t pixel = 0; pixel < core.height() * core.width(); ++pixel)
-      if (!has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]))
-        view.pixels.push_back(pixel);
     return view;
+  }
+
+  /// The pixels of the core, counted in it, that are clustered.
+  std::vector<int64_t> chosen_pixels(const View &view) const {
+    std::vector<int64_t> pixels;
+    for (int64_t pixel = 0; pixel < view.core.height() * view.core.width(); ++pixel)
+      if (!has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]))
+        pixels.push_back(pixel);
+    return pixels;
   }
 
   bool is_foreground(float probability) const {
@@ -182,9 +191,9 @@ private:
         std::min(1.0, static_cast<double>(kModePixels) / static_cast<double>(image_.pixels()));
     std::vector<float> lines;
     views([&](const View &view) {
-      const double count = std::ceil(share * static_cast<double>(view.pixels.size()));
-      append_features(view, dimensions_, evenly_spaced(view.pixels, static_cast<int64_t>(count)),
-                      lines);
+      const std::vector<int64_t> pixels = chosen_pixels(view);
+      const double count = std::ceil(share * static_cast<double>(pixels.size()));
+      append_features(view, dimensions_, evenly_spaced(pixels, static_cast<int64_t>(count)), lines);
     });
     ClusterOptions options = cluster_options(clustering_);
     options.min_support =
@@ -200,7 +209,7 @@ private:
       const Assignment found = num_modes > 0
                                    ? assign(view.maps(dimensions_), maps.modes.data(), num_modes)
                                    : Assignment{};
-      for (const int64_t pixel : view.pixels) {
+      for (const int64_t pixel : chosen_pixels(view)) {
         const int64_t place = in_image(view, pixel);
         maps.index.values[place] = num_modes > 0 ? found.index[pixel] : 0;
         maps.cosine.values[place] = num_modes > 0 ? found.score[pixel] : 0;
@@ -213,7 +222,7 @@ private:
   PixelMaps cluster_by_region(const View &view) const {
     PixelMaps maps = empty_maps();
     keep_foreground(view, maps);
-    const LabelMap regions = regions_of(view.pixels);
+    const LabelMap regions = regions_of(*maps.foreground);
     RegionClusters found = cluster_regions(view.maps(dimensions_), regions.values.data(),
                                            clustering_.bandwidth_deg, clustering_.min_support);
     maps.index.values = std::move(found.index);
@@ -229,11 +238,12 @@ private:
     std::vector<float> points;
     views([&](const View &view) {
       keep_foreground(view, maps);
-      append_features(view, dimensions_, view.pixels, points);
-      for (const int64_t pixel : view.pixels)
+      const std::vector<int64_t> chosen = chosen_pixels(view);
+      append_features(view, dimensions_, chosen, points);
+      for (const int64_t pixel : chosen)
         pixels.push_back(in_image(view, pixel));
     });
-    const LabelMap region_at = regions_of(pixels);
+    const LabelMap region_at = regions_of(*maps.foreground);
     std::vector<int32_t> regions;
     for (const int64_t pixel : pixels)
       regions.push_back(region_at.values[pixel]);
@@ -249,11 +259,11 @@ private:
     return maps;
   }
 
-  /// The connected pieces of some pixels of the image, counted from 0; -1 elsewhere.
-  LabelMap regions_of(const std::vector<int64_t> &pixels) const {
+  /// The connected pieces of the foreground, counted from 0; -1 elsewhere.
+  LabelMap regions_of(const Grid<float> &foreground) const {
     LabelMap regions(image_.height, image_.width);
-    for (const int64_t pixel : pixels)
-      regions.values[pixel] = 1;
+    std::ranges::transform(foreground.values, regions.values.begin(),
+                           [&](float probability) { return is_foreground(probability); });
     regions = split_components(regions);
     for (int32_t &region : regions.values)
       --region;

@@ -65,20 +65,13 @@ double zoom_to_diameter(const LabelMap &labels, double diameter) {
   return std::clamp(diameter / std::sqrt(4 / std::numbers::pi * median), 1 / kMostZoom, kMostZoom);
 }
 
-/// Mean over each segment 1..n of what `value` says of pixels.
-template <typename Value> std::vector<double> means(const LabelMap &labels, const Value &value) {
-  const int32_t count = std::max(0, *std::ranges::max_element(labels.values)) + 1;
-  std::vector<double> totals(count);
-  std::vector<int64_t> areas(count);
-  for (int64_t pixel = 0; pixel < labels.size(); ++pixel) {
-    totals[labels.values[pixel]] += value(pixel);
-    ++areas[labels.values[pixel]];
-  }
-  std::vector<double> result;
-  for (int32_t label = 1; label < count; ++label)
-    result.push_back(totals[label] / static_cast<double>(std::max<int64_t>(areas[label], 1)));
-  return result;
-}
+/// Sums over the pixels of each segment.
+struct SegmentSums {
+  int64_t area = 0, inside = 0, well_inside = 0; // of the window, of a tighter one
+  double likeness = 0, cosine = 0;
+
+  double mean(double sum) const { return sum / static_cast<double>(std::max<int64_t>(area, 1)); }
+};
 
 /// What `work` gives, and adds the seconds that it takes.
 template <typename Work> auto timed(double &seconds, const Work &work) {
@@ -235,35 +228,55 @@ private:
   /// Scores; segments that score as background are dropped where the model can tell.
   Segmentation finish(LabelMap labels, const PixelMaps &maps) const {
     const ClusteringSettings &clustering = settings_.clustering;
-    const std::vector<float> &cosine = maps.cosine.values;
-    const double edge = cosine_of(clustering.bandwidth_deg);
     if (options_.leave_outliers) {
+      const double edge = cosine_of(clustering.bandwidth_deg);
       for (int64_t pixel = 0; pixel < labels.size(); ++pixel)
-        if (cosine[pixel] < edge)
+        if (maps.cosine.values[pixel] < edge)
           labels.values[pixel] = 0;
       labels = relabel_by_appearance(labels);
     }
-    const std::vector<float> &likeness = maps.foreground ? maps.foreground->values : cosine;
-    const auto likeness_at = [&](int64_t pixel) { return likeness[pixel]; };
+    std::vector<SegmentSums> sums = segment_sums(labels, maps);
     if (maps.foreground && !options_.keep_background) {
-      const std::vector<double> scores = means(labels, likeness_at);
+      const auto scored = std::move(sums);
+      std::vector<int32_t> number(scored.size());
+      sums.assign(1, scored[0]);
+      for (size_t label = 1; label < scored.size(); ++label)
+        if (scored[label].mean(scored[label].likeness) >= clustering.min_score) {
+          number[label] = static_cast<int32_t>(sums.size());
+          sums.push_back(scored[label]);
+        }
       for (int32_t &label : labels.values)
-        if (label > 0 && !(scores[label - 1] >= clustering.min_score))
-          label = 0;
-      labels = relabel_by_appearance(labels);
+        label = number[label];
     }
-    const double tight = cosine_of(kTight * clustering.bandwidth_deg);
-    Segmentation result{{},
-                        means(labels, likeness_at),
-                        means(labels, [&](int64_t pixel) { return cosine[pixel]; }),
-                        means(labels, [&](int64_t pixel) { return cosine[pixel] >= tight; }),
-                        {}};
-    const std::vector<double> loose =
-        means(labels, [&](int64_t pixel) { return cosine[pixel] >= edge; });
-    for (size_t i = 0; i < loose.size(); ++i)
-      result.stability_score[i] /= std::max(loose[i], 1e-9);
+    Segmentation result;
+    for (auto segment = sums.begin() + 1; segment != sums.end(); ++segment) {
+      const auto well_inside = static_cast<double>(segment->well_inside);
+      const auto inside = static_cast<double>(segment->inside);
+      result.scores.push_back(segment->mean(segment->likeness));
+      result.predicted_iou.push_back(segment->mean(segment->cosine));
+      result.stability_score.push_back(segment->mean(well_inside) /
+                                       std::max(segment->mean(inside), 1e-9));
+    }
     result.labels = std::move(labels);
     return result;
+  }
+
+  /// Of the background and segments 1..n, numbered by appearance.
+  std::vector<SegmentSums> segment_sums(const LabelMap &labels, const PixelMaps &maps) const {
+    const double bandwidth = settings_.clustering.bandwidth_deg;
+    const double edge = cosine_of(bandwidth), tight = cosine_of(kTight * bandwidth);
+    const std::vector<float> &cosine = maps.cosine.values;
+    const std::vector<float> &likeness = maps.foreground ? maps.foreground->values : cosine;
+    std::vector<SegmentSums> sums(*std::ranges::max_element(labels.values) + 1);
+    for (int64_t pixel = 0; pixel < labels.size(); ++pixel) {
+      SegmentSums &segment = sums[labels.values[pixel]];
+      ++segment.area;
+      segment.inside += cosine[pixel] >= edge;
+      segment.well_inside += cosine[pixel] >= tight;
+      segment.likeness += likeness[pixel];
+      segment.cosine += cosine[pixel];
+    }
+    return sums;
   }
 
   const ModelSettings &settings_;
