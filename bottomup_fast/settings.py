@@ -50,9 +50,9 @@ class PreprocessingSettings(Settings):
     high_percentile: Annotated[float, Field(ge=0, le=100)] = 99.7
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
-    scale: Positive | None = None
+    scale: Annotated[float, Field(gt=0, le=1000)] | None = None
     object_diameter: Positive | None = None
-    resolutions: tuple[Annotated[int, Field(ge=32)], ...] = ()
+    resolutions: tuple[Annotated[int, Field(ge=32, le=1 << 20)], ...] = ()
     patch_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
 
     @model_validator(mode="after")

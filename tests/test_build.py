@@ -177,8 +177,9 @@ def test_setup_refuses_an_unknown_request_in_one_line() -> None:
 
 def test_build_info() -> None:
     info = build_info()
-    assert set(info) == {"library", "compiler", "stable_abi", "cpu", "cuda"}
+    assert set(info) == {"library", "compiler", "stable_abi", "cpu", "cuda", "runtime"}
     assert Path(info["library"]).is_file()
+    assert Path(info["runtime"]).is_file()
     assert info["compiler"].startswith(("g++ ", "clang "))
     assert info["stable_abi"] == "2.11"
     assert info["cpu"]["path"] in info["cpu"]["available"]

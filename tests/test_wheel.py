@@ -155,6 +155,7 @@ def test_build_info_tells_what_is_installed(whole: Environment, release: Release
     info = json.loads(whole("-m", "bottomup_fast", "info", "--json"))["build"]
     assert Path(info["library"]) == whole.packages / "bottomup_fast" / "_C.abi3.so"
     assert info["stable_abi"] == "2.11"
+    assert info["runtime"] is None
     if "BOTTOMUP_WHEELS" not in os.environ:
         assert info["cuda"]["reason"] == "built with BOTTOMUP_CUDA=0"
 

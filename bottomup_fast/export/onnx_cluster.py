@@ -21,8 +21,6 @@ from bottomup_fast.export.onnx_format import require
 DOMAIN = "bottomup"
 VERSION = 1
 OPERATOR = "Cluster"
-# The domain's entry in `opset_import` as protobuf writes it: a file has it only with this operator.
-_OPSET_ENTRY = b"\x42\x0c\x0a\x08bottomup\x10\x01"
 FloatArray = NDArray[np.float32]
 
 _DOC = """Labels of the pixels of each image by the modes of their features' lines (mean shift).
@@ -125,11 +123,6 @@ def add_clustering(content: bytes, settings: dict[str, Any]) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     result: bytes = model.SerializeToString()
     return result
-
-
-def has_clustering(content: bytes) -> bool:
-    """Whether an ONNX file uses the operator."""
-    return _OPSET_ENTRY in content
 
 
 def take_clustering(content: bytes) -> tuple[bytes, dict[str, Any]]:

@@ -13,8 +13,14 @@ from bottomup_fast.errors import InputError
 from bottomup_fast.export.description import Description, Precision
 from bottomup_fast.export.exported_network import ExportedNetwork, model_network
 from bottomup_fast.export.graph import capture, check_sides
-from bottomup_fast.export.onnx_cluster import add_clustering, has_clustering, take_clustering
-from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, OPSET, open_session, require
+from bottomup_fast.export.onnx_cluster import add_clustering, take_clustering
+from bottomup_fast.export.onnx_format import (
+    CHECKSUM_ENTRY,
+    OPSET,
+    has_clustering,
+    open_session,
+    require,
+)
 from bottomup_fast.export.seal import read_sealed, seal
 from bottomup_fast.files import atomic_write
 from bottomup_fast.models.network import BottomUpNetwork

@@ -12,6 +12,8 @@ from bottomup_fast.errors import InputError
 OPSET = 18
 # A last metadata entry "sha256" as protobuf writes it, up to its 64 bytes of value.
 CHECKSUM_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
+# The entry of the domain `bottomup` in `opset_import`: a file has it only with the operator.
+_CLUSTER_ENTRY = b"\x42\x0c\x0a\x08bottomup\x10\x01"
 
 
 def require(package: str) -> Any:
@@ -24,6 +26,11 @@ def require(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise ImportError(f"{package} is missing: pip install 'bottomup-fast[export]'") from error
+
+
+def has_clustering(content: bytes) -> bool:
+    """Whether an ONNX file ends with the operator `Cluster`, which onnxruntime does not know."""
+    return _CLUSTER_ENTRY in content
 
 
 def open_session(

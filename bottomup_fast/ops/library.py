@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ def build_info() -> dict[str, Any]:
         `path` (instruction set) in use and those `available` on this processor, of which the
         environment variable BOTTOMUP_CPU can pick another; `cuda`: the version of the `toolkit`
         the build found or None, the `architectures` (compute capabilities) it has kernels for, and
-        the `reason` if it has none.
+        the `reason` if it has none; `runtime`: the compiled module of
+        `bottomup_fast.runtime` for this Python, or None where it is not installed.
     """
-    return {"library": str(LIBRARY), **json.loads(_library.bottomup_build_info())}
+    parts = json.loads(_library.bottomup_build_info())
+    modules = [LIBRARY.parent / "runtime" / f"_runtime{suffix}" for suffix in EXTENSION_SUFFIXES]
+    runtime = next((str(module) for module in modules if module.is_file()), None)
+    return {"library": str(LIBRARY), **parts, "runtime": runtime}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bottomup_fast.errors import InputError
-from bottomup_fast.export.onnx_format import open_session
+from bottomup_fast.export.onnx_format import has_clustering, open_session
 from bottomup_fast.export.seal import read_sealed
 from bottomup_fast.runtime.description import settings_and_sides
 
@@ -38,6 +38,11 @@ class OnnxNetwork:
         onnxruntime = _onnxruntime()
         self.path = os.fspath(path)
         content = read_sealed(path)
+        if has_clustering(content):
+            raise InputError(
+                f"{self.path}: holds its clustering, which is done here; export the model again "
+                "without --with-clustering"
+            )
         session, metadata = open_session(onnxruntime, path, content, threads)
         self.settings, self._sides = settings_and_sides(self.path, metadata, "onnx")
         self._takes_origin = len(session.get_inputs()) > 1

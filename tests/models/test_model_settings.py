@@ -27,6 +27,8 @@ def test_settings_are_immutable(settings: ModelSettings) -> None:
         ({"resolutions": [128, 64]}, "resolutions must be ascending"),
         ({"resolutions": [64, 64]}, "resolutions must be ascending"),
         ({"resolutions": [16]}, "greater than or equal to 32"),
+        ({"resolutions": [1 << 21]}, "less than or equal to 1048576"),
+        ({"scale": 1001}, "less than or equal to 1000"),
         ({"scale": 0}, "greater than 0"),
         ({"scale": 1, "std": [1, 0, 1]}, "greater than 0"),
         ({"scale": 1, "mean": [float("nan"), 0, 0]}, "finite number"),

@@ -91,3 +91,14 @@ def test_the_example_says_what_is_wrong(example: Path, package: Path, tmp_path: 
         said = run(example, tmp_path / model, tmp_path / picture, labels, status=2)
         assert reason in said
         assert said.count("\n") == 1
+
+
+def test_damaged_packages_are_refused(installed: Path, package: Path, tmp_path: Path) -> None:
+    (library,) = installed.glob("lib*/libbottomup.so")
+    program = tmp_path / "open_damaged"
+    run(
+        *("g++", "-std=c++20", "-O1", f"-I{installed / 'include'}"),
+        *(ROOT / "tests/runtime/open_damaged.cpp", library, "-o", program),
+        *(f"-Wl,-rpath,{library.parent}", f"-Wl,-rpath-link,{torch_folder() / 'lib'}"),
+    )
+    assert run(program, package, tmp_path / "copy.pt2") == "ok\n"

@@ -58,6 +58,15 @@ def test_damaged_files_are_refused(exported: Path, tmp_path: Path) -> None:
         runtime.Segmenter(tmp_path / "missing.onnx")
 
 
+def test_a_file_with_its_clustering_is_refused(tmp_path: Path) -> None:
+    from bottomup_fast.export import export_onnx
+
+    path = tmp_path / "labels.onnx"
+    export_onnx("cells", path, clustering=True)
+    with pytest.raises(bf.InputError, match=r"again without --with-clustering$"):
+        runtime.Segmenter(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
