@@ -13,10 +13,9 @@ from bottomup_fast.errors import InputError
 from bottomup_fast.export.onnx_cluster import (
     FloatArray,
     cluster_outputs,
-    has_clustering,
     take_clustering,
 )
-from bottomup_fast.export.onnx_format import open_session, require
+from bottomup_fast.export.onnx_format import has_clustering, open_session, require
 from bottomup_fast.export.seal import read_sealed
 
 if TYPE_CHECKING:

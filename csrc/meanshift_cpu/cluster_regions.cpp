@@ -72,11 +72,10 @@ public:
     PointSet points(dimensions);
     if (!points.add(problem_.points, 0, members, 1, simd_))
       return Lines(dimensions);
-    const Modes found =
-        points.count() > kSearched
-            ? search(points)
-            : find_modes(points, none(), none(), {window_, min_support_, true, kExactly}, simd_,
-                         serial);
+    const Modes found = points.count() > kSearched
+                            ? search(points)
+                            : find_modes(points, none(), none(),
+                                         {window_, min_support_, true, kExactly}, simd_, serial);
     Modes modes = found.chosen(kept_modes(found, window_, min_support_, simd_));
     for (int64_t i = 0; i < modes.count(); ++i)
       make_canonical(modes.lines.row(i), dimensions);
@@ -115,8 +114,8 @@ private:
   /// At most `count` points at equal distances, that stand for all.
   PointSet sample(const PointSet &points, int64_t count) const {
     const std::vector<int32_t> chosen = evenly_spaced(range(points.count()), count);
-    return points.some(chosen, static_cast<float>(points.count()) /
-                                   static_cast<float>(chosen.size()));
+    return points.some(chosen,
+                       static_cast<float>(points.count()) / static_cast<float>(chosen.size()));
   }
   Climb climb(const PointSet &points) const { return {points, window_.cosine, simd_, serial}; }
   Lines none() const { return Lines(problem_.points.dimensions); }

@@ -141,9 +141,10 @@ private:
       view.foreground = Grid<float>(core.height(), core.width());
       crop(logits.data(), tile, 1, view.foreground.values.data());
       float *values = view.foreground.values.data();
-      library_parallel_for(view.foreground.size(), kParallelPixels, [&](int64_t begin, int64_t end) {
-        std::transform(values + begin, values + end, values + begin, foreground_probability);
-      });
+      library_parallel_for(
+          view.foreground.size(), kParallelPixels, [&](int64_t begin, int64_t end) {
+            std::transform(values + begin, values + end, values + begin, foreground_probability);
+          });
     }
     return view;
   }
