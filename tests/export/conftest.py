@@ -13,7 +13,7 @@ from bottomup_fast.export.description import Precision
 from bottomup_fast.export.onnx_file import CHECKSUM_ENTRY
 from bottomup_fast.export.seal import DIGEST
 from bottomup_fast.models.network import BottomUpNetwork
-from bottomup_fast.models.weights import load_model
+from bottomup_fast.models.weights import list_models, load_model
 from bottomup_fast.settings import ModelSettings
 
 SETTINGS: dict[str, Any] = {
@@ -59,9 +59,9 @@ def network() -> BottomUpNetwork:
     return tiny_network()
 
 
-@pytest.fixture(scope="session")
-def cells() -> BottomUpNetwork:
-    return load_model("cells")
+@pytest.fixture(scope="session", params=list_models())
+def bundled(request: pytest.FixtureRequest) -> BottomUpNetwork:
+    return load_model(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -55,10 +55,10 @@ def test_torchs_own_loader_takes_the_package(aoti_file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_model(cells: BottomUpNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "cells.pt2"
-    export_aoti(cells, path)
-    comparison = compare(cells, load_aoti(path))
+def test_the_bundled_model(bundled: BottomUpNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    export_aoti(bundled, path)
+    comparison = compare(bundled, load_aoti(path))
     assert comparison.max_difference <= 1e-4
     assert comparison.differing_pixels == 0
 

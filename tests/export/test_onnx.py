@@ -127,18 +127,18 @@ def test_compare_sees_another_network(onnx_file: Path, make_network: Make) -> No
 
 
 @pytest.mark.slow
-def test_the_bundled_model(cells: BottomUpNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "cells.onnx"
-    export_onnx(cells, path)
+def test_the_bundled_model(bundled: BottomUpNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(bundled, path)
     loaded = load_onnx(path)
-    comparison = compare(cells, loaded)
+    comparison = compare(bundled, loaded)
     assert comparison.max_difference <= 1e-4
     assert comparison.differing_pixels == 0
-    export_onnx(cells, tmp_path / "half.onnx", precision="float16")
-    half = compare(cells, load_onnx(tmp_path / "half.onnx"))
+    export_onnx(bundled, tmp_path / "half.onnx", precision="float16")
+    half = compare(bundled, load_onnx(tmp_path / "half.onnx"))
     assert half.differing_pixels < 0.01 * half.pixels
     image = (picture(110, 130) * 255).byte().permute(1, 2, 0).numpy()
-    expected = Segmenter(cells, "cpu").segment(image)
+    expected = Segmenter(bundled, "cpu").segment(image)
     assert len(expected) > 5
     np.testing.assert_array_equal(Segmenter(loaded, "cpu").segment(image).labels, expected.labels)
 

@@ -99,8 +99,8 @@ def test_other_precisions(
 
 
 @pytest.mark.slow
-def test_the_bundled_model_at_any_size(cells: BottomUpNetwork, tmp_path: Path) -> None:
-    built = export_tensorrt(cells, tmp_path / "cells.engine", options=ADA)
+def test_the_bundled_model_at_any_size(bundled: BottomUpNetwork, tmp_path: Path) -> None:
+    built = export_tensorrt(bundled, tmp_path / "model.engine", options=ADA)
     assert built.description.resolutions == engines.ANY_SIZE
     assert len(built.engine) > 3_000_000
 
