@@ -22,10 +22,9 @@ from bottomup_fast.export.check import picture
 from bottomup_fast.export.onnx_cluster import (
     add_clustering,
     cluster_outputs,
-    has_clustering,
     take_clustering,
 )
-from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY
+from bottomup_fast.export.onnx_format import CHECKSUM_ENTRY, has_clustering
 from bottomup_fast.export.onnx_labels import differing_labels
 from bottomup_fast.export.seal import DIGEST, seal
 from bottomup_fast.models.network import BottomUpNetwork
