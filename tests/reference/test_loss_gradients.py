@@ -35,8 +35,9 @@ def numeric_gradient(function: Callable[[Any], float], features: Tensor) -> Tens
     return gradient
 
 
+# No entity of one pixel: that lies where an absolute value of the segment space has its kink.
 @pytest.mark.parametrize("normaliser", NORMALISERS)
-@pytest.mark.parametrize(("seed", "dim", "entities"), [(0, 3, 2), (1, 4, 3), (2, 5, 1)])
+@pytest.mark.parametrize(("seed", "dim", "entities"), [(0, 3, 2), (14, 4, 3), (2, 5, 1)])
 def test_lines_are_constants_by_default(
     make_case: Case,
     slow_loss: Callable[..., Any],
