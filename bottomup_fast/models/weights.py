@@ -22,7 +22,7 @@ from bottomup_fast.settings import ModelSettings
 
 SETTINGS_KEY = "bottomup_fast"
 CHECKSUM_KEY = "sha256"
-DEFAULT_MODEL = "cells"
+DEFAULT_MODEL = "everyday"
 BUNDLED_MODELS = files("bottomup_fast.models") / "weights"
 """Folder of the models in the package."""
 
