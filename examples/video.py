@@ -25,7 +25,6 @@ from PIL import Image, ImageSequence
 
 from bottomup_fast import InputError, Segmenter
 from bottomup_fast.files import atomic_write
-from bottomup_fast.models.weights import DEFAULT_MODEL
 
 Picture = NDArray[np.uint8]
 ANIMATIONS = (".webp", ".gif", ".png")
@@ -87,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Segments a video or what a camera sees.")
     parser.add_argument("source", nargs="?", default=str(CLIP), help="file, address or camera")
     parser.add_argument("--output", type=Path, default=Path("segments.webp"))
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default="cells", help="the clip that comes with it is of cells")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--frames", type=int, help="stop after so many")
     options = parser.parse_args(arguments)

@@ -20,7 +20,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="A bundled model or a .safetensors file; by default the package's default model.",
+        help="A bundled model or a .safetensors file; by default everyday.",
     ),
 ]
 DeviceOption = Annotated[
