@@ -35,8 +35,8 @@ def cluster_regions(
         (N,) int32, the position of each point's mode, -1 where it takes no part; (N,) float32,
         |cos| to it, 0 there; and (M, D) float32 modes, those of a region after those of the one
         before, the best supported first. A region's only mode may be a zero line. None has a
-        gradient. For the same input and CPU path all are
-        bitwise the same for any number of threads, and no region depends on others.
+        gradient. For the same input and CPU path all are bitwise the same for any number of
+        threads, and no region depends on others.
 
     Raises:
         InputError: a wrong rank, shape, dtype, device or range, NaN or Inf. What only the values
