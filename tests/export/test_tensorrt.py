@@ -101,7 +101,8 @@ def test_other_precisions(
 @pytest.mark.slow
 def test_the_bundled_model_at_any_size(bundled: BottomUpNetwork, tmp_path: Path) -> None:
     built = export_tensorrt(bundled, tmp_path / "model.engine", options=ADA)
-    assert built.description.resolutions == engines.ANY_SIZE
+    asked = bundled.settings.preprocessing.resolutions
+    assert built.description.resolutions == (asked or engines.ANY_SIZE)
     assert len(built.engine) > 3_000_000
 
 
