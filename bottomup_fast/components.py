@@ -17,20 +17,21 @@ LabelMap: TypeAlias = NDArray[np.int32]
 Similarity: TypeAlias = Callable[[int, int], float] | NDArray[np.floating[Any]]
 
 
-def as_label_map(labels: NDArray[Any], *, lowest: int = -1) -> LabelMap:
+def as_label_map(labels: NDArray[Any], *, lowest: int = -1, name: str = "labels") -> LabelMap:
     """Return `labels` as an int32 map (H, W), not copied if it is one.
 
-    Raises InputError unless it is a non-empty 2-D integer array of values from `lowest` up.
+    Raises InputError, with `name`, unless it is a non-empty 2-D integer array of values from
+    `lowest` up.
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.size == 0:
-        raise InputError(f"labels: expected a non-empty map (H, W), got shape {labels.shape}")
+        raise InputError(f"{name}: expected a non-empty map (H, W), got shape {labels.shape}")
     if labels.dtype.kind not in "iu":
-        raise InputError(f"labels: expected integers, got {labels.dtype}")
+        raise InputError(f"{name}: expected integers, got {labels.dtype}")
     smallest, largest = labels.min(), labels.max()
     if smallest < lowest or largest > np.iinfo(np.int32).max:
         raise InputError(
-            f"labels: values {smallest}..{largest}, expected at least {lowest} and at most 2^31 - 1"
+            f"{name}: values {smallest}..{largest}, expected at least {lowest} and at most 2^31 - 1"
         )
     return labels.astype(np.int32, copy=False)
 

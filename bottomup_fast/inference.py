@@ -203,3 +203,14 @@ def resize_nearest(values: Tensor, height: int, width: int) -> Tensor:
         for size, old in ((height, values.shape[0]), (width, values.shape[1]))
     )
     return values[rows[:, None], columns]
+
+
+def resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:
+    """The maps at (height, width), each pixel that at its centre."""
+    foreground = maps.foreground
+    return PixelMaps(
+        resize_nearest(maps.index, height, width),
+        resize_nearest(maps.cosine, height, width),
+        None if foreground is None else resize_nearest(foreground, height, width),
+        maps.modes,
+    )

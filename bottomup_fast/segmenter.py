@@ -12,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottomup_fast.components import fold_specks, relabel_by_appearance, split_components
+from bottomup_fast.components import relabel_by_appearance
 from bottomup_fast.data.transforms import zoom_to_diameter
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
-from bottomup_fast.inference import (
-    PixelMaps,
-    pixel_maps,
-    resize,
-    resize_nearest,
-)
+from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_maps, resize_nearest
+from bottomup_fast.joining import join_fragments
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
+from bottomup_fast.pieces import pieces
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.refinement import Patch, refine
 from bottomup_fast.segmentation import Segmentation
@@ -138,7 +135,7 @@ class Segmenter:
     def segment_prepared(
         self, pixels: NDArray[Any], image: Tensor, zoom: float | None = None
     ) -> tuple[Segmentation, PixelMaps]:
-        """Segments of an image, and the maps of its (smallest) resolution that they come from.
+        """Segments of an image, and the maps, of one resolution, that their scores come from.
 
         Args:
             pixels: of `read_image`.
@@ -179,9 +176,24 @@ class Segmenter:
         height, width = image.shape[1:]
         maps = self._maps(resize(image, *_zoomed(image, scale)))
         labels = resize_nearest(torch.from_numpy(self._pieces(maps)), height, width)
-        return relabel_by_appearance(labels.numpy()), _resize_maps(maps, height, width)
+        return relabel_by_appearance(labels.numpy()), resize_maps(maps, height, width)
 
     def _at_resolutions(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
+        diameter = self.settings.preprocessing.joining_diameter
+        return self._refined(image) if diameter is None else self._joined(image, diameter)
+
+    def _joined(self, image: Tensor, diameter: float) -> tuple[NDArray[np.int32], PixelMaps]:
+        """The largest resolution's map, its parts of large objects joined as the others say."""
+        *coarser, finest = self.settings.preprocessing.resolutions
+        maps = self._patch_maps(image, finest)
+        labels = self._pieces(maps)
+        for resolution in reversed(coarser):
+            zoom = resolution / max(image.shape[1:])
+            coarse = self._pieces(self._patch_maps(image, resolution))
+            labels = join_fragments(labels, coarse, min_area=np.pi / 4 * (diameter / zoom) ** 2)
+        return labels, maps
+
+    def _refined(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
         """Section 4.1: the smallest resolution's map, refined by patches of the larger ones."""
         height, width = image.shape[1:]
         longest = max(height, width)
@@ -203,19 +215,10 @@ class Segmenter:
         """Maps at the image's own size, seen with a longer side of `longest`."""
         height, width = image.shape[1:]
         seen = resize(image, *_zoomed(image, longest / max(height, width)))
-        return _resize_maps(self._maps(seen), height, width)
+        return resize_maps(self._maps(seen), height, width)
 
     def _pieces(self, maps: PixelMaps) -> NDArray[np.int32]:
-        """Segments from modes: connected pieces if asked for, specks folded, numbered."""
-        clustering = self.settings.clustering
-        index = maps.index.cpu().numpy()
-        labels: NDArray[np.int32] = index + 1
-        if clustering.split_components:
-            labels = split_components(labels)
-        if clustering.min_area > 1:
-            similarity = _line_similarity(labels, index, maps.modes)
-            labels = fold_specks(labels, clustering.min_area, similarity)
-        return relabel_by_appearance(labels)
+        return pieces(maps, self.settings.clustering)
 
     def _finish(
         self, labels: NDArray[np.int32], maps: PixelMaps, pixels: NDArray[Any]
@@ -282,10 +285,14 @@ def _override(
         return settings
     if resolutions is not None and scale is not None:
         raise InputError("resolutions and scale: give one of them")
-    change = {"resolutions": () if resolutions is None else tuple(resolutions), "scale": scale}
+    sides = () if resolutions is None else tuple(resolutions)
+    change: dict[str, Any] = {"resolutions": sides, "scale": scale}
     content = settings.model_dump()
     # A size asked for is final: it is not for a first look only.
-    content["preprocessing"] |= change | {"object_diameter": None}
+    change["object_diameter"] = None
+    if resolutions is None:
+        change["joining_diameter"] = None
+    content["preprocessing"] |= change
     try:
         return ModelSettings.model_validate(content)
     except ValueError as error:
@@ -295,30 +302,6 @@ def _override(
 def _zoomed(image: Tensor, zoom: float) -> tuple[int, int]:
     height, width = image.shape[1:]
     return max(1, round(height * zoom)), max(1, round(width * zoom))
-
-
-def _resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:
-    foreground = maps.foreground
-    return PixelMaps(
-        resize_nearest(maps.index, height, width),
-        resize_nearest(maps.cosine, height, width),
-        None if foreground is None else resize_nearest(foreground, height, width),
-        maps.modes,
-    )
-
-
-def _line_similarity(labels: NDArray[np.int32], index: NDArray[np.int32], modes: Tensor) -> Any:
-    """|cos| between the modes of two segments; background is the last resort."""
-    mode_of = np.zeros(int(labels.max()) + 1, np.int64)
-    mode_of[labels] = index
-    lines = modes.cpu().numpy()
-
-    def similarity(one: int, other: int) -> float:
-        if other == 0 or not len(lines):
-            return -1.0
-        return float(abs(lines[mode_of[one]] @ lines[mode_of[other]]))
-
-    return similarity
 
 
 def _means(labels: NDArray[np.int32], values: NDArray[Any]) -> NDArray[np.float64]:

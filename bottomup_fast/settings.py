@@ -43,6 +43,9 @@ class PreprocessingSettings(Settings):
             so that the median object found has this diameter (pixels, of the disc of equal area).
         resolutions: longer sides (pixels), ascending, of multi-resolution inference.
         patch_overlap: fraction by which patches of the larger resolutions overlap.
+        joining_diameter: if given, resolutions are not merged by patches; the image is seen whole
+            at each, and what looks like one object of at least this diameter (pixels seen, of the
+            disc of equal area) at a smaller one joins its parts at the largest.
     """
 
     normalisation: Literal["percentile", "range"] = "range"
@@ -54,6 +57,7 @@ class PreprocessingSettings(Settings):
     object_diameter: Positive | None = None
     resolutions: tuple[Annotated[int, Field(ge=32, le=1 << 20)], ...] = ()
     patch_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    joining_diameter: Positive | None = None
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessingSettings:
@@ -63,6 +67,8 @@ class PreprocessingSettings(Settings):
             raise ValueError("give either scale or resolutions")
         if self.object_diameter is not None and self.scale is None:
             raise ValueError("object_diameter needs a scale for the first look")
+        if self.joining_diameter is not None and not self.resolutions:
+            raise ValueError("joining_diameter needs resolutions")
         if list(self.resolutions) != sorted(set(self.resolutions)):
             raise ValueError("resolutions must be ascending")
         return self

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 import bottomup_fast as bf
 from bottomup_fast.inference import pixel_maps
+from bottomup_fast.joining import join_fragments
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import save_model
 
@@ -175,6 +176,27 @@ def test_small_segments_are_folded(make: Make) -> None:
     assert (folded.labels > 0).all()
     assert min(segment["area"] for segment in folded.segments) >= smallest
     assert folded.num_segments < before.num_segments
+
+
+def test_resolutions_may_join_what_they_show_as_one(make: Make) -> None:
+    pixels = picture(3)
+    settings = {"split_components": True, "min_area": 4, "bandwidth_deg": 20}
+
+    def segments(diameter: float | None, *resolutions: int) -> bf.Segmentation:
+        chosen = {"resolutions": resolutions, "joining_diameter": diameter}
+        return make(preprocessing=chosen, clustering=settings).segment(pixels)
+
+    whole, parts = segments(None, 32), segments(None, 96)
+    found = segments(6.0, 32, 96)
+    check_partition(found, (60, 75))
+    # One is 6 pixels wide at a side of 32 if its area is that of a disc of 6 * 75 / 32 pixels.
+    area = np.pi / 4 * (6 * 75 / 32) ** 2
+    expected = join_fragments(parts.labels, whole.labels, min_area=area)
+    assert np.array_equal(found.labels, expected)
+    assert whole.num_segments < found.num_segments < parts.num_segments
+    # A single resolution has nothing to join; nor has any if no object is large enough.
+    assert np.array_equal(segments(6.0, 96).labels, parts.labels)
+    assert np.array_equal(segments(1e6, 32, 96).labels, parts.labels)
 
 
 def test_segments_may_be_split_into_connected_pieces(make: Make) -> None:

@@ -84,12 +84,17 @@ def evaluate_dataset(
 def entity_separation(segmenter: Segmenter, sample: Sample) -> Separation:
     """Table 5's figures for the annotated entities of an image.
 
-    Features are those the segmenter works with: of the image at its scale, or at its smallest
-    resolution, the one at which the network sees it whole; the annotation is resized to that.
+    Features are those the segmenter works with: of the image at its scale, or at the resolution
+    from which its segments come, the largest of those that join parts and else the smallest, at
+    which the network sees it whole; the annotation is resized to that.
     """
     settings = segmenter.settings.preprocessing
     height, width = sample.labels.shape
-    zoom = settings.scale or settings.resolutions[0] / max(height, width)
+    if settings.scale is None:
+        side = settings.resolutions[0 if settings.joining_diameter is None else -1]
+        zoom = side / max(height, width)
+    else:
+        zoom = settings.scale
     size = max(1, round(height * zoom)), max(1, round(width * zoom))
     unit = torch.from_numpy(to_unit_range(sample.image, settings)).to(segmenter.device)
     mean, std = (unit.new_tensor(v).view(3, 1, 1) for v in (settings.mean, settings.std))

@@ -11,6 +11,7 @@ from bottomup_fast.runtime.aoti import AotiNetwork
 from bottomup_fast.runtime.clustering import assign, cluster, mean_shift
 from bottomup_fast.runtime.merging import (
     fold_specks,
+    join_fragments,
     refine,
     relabel_by_appearance,
     split_components,
@@ -28,6 +29,7 @@ __all__ = [
     "cluster",
     "cpu_path",
     "fold_specks",
+    "join_fragments",
     "mean_shift",
     "refine",
     "relabel_by_appearance",

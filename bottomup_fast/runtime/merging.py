@@ -50,6 +50,22 @@ def refine(
     return merged
 
 
+def join_fragments(
+    labels: NDArray[np.integer[Any]], coarse: NDArray[np.integer[Any]], *, min_area: float
+) -> NDArray[np.int32]:
+    """Join the segments that lie in one segment of a coarser label map.
+
+    Those with more than half of their pixels in the same coarser segment, if it has at least
+    `min_area`, become one. Labels (H, W) of 0 are background, which stays. The result is numbered
+    by first appearance in raster order. Raises InputError as `relabel_by_appearance` does, for
+    labels below 0, maps that differ in shape, or an area below 0.
+    """
+    joined: NDArray[np.int32] = native.join_fragments(
+        _label_map("labels", labels), _label_map("coarse", coarse), min_area
+    )
+    return joined
+
+
 def relabel_by_appearance(labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
     """Number the labels of a map (H, W) 1..n by first appearance in raster order; 0, -1 stay.
 

@@ -181,6 +181,16 @@ bottomup_status bottomup_refine(const int32_t *labels, int64_t height, int64_t w
   });
 }
 
+bottomup_status bottomup_join_fragments(const int32_t *labels, const int32_t *coarse,
+                                        int64_t height, int64_t width, double min_area,
+                                        int32_t *joined) {
+  return guarded([&] {
+    const LabelMap result = join_fragments(map_of(labels, height, width, "labels"),
+                                           map_of(coarse, height, width, "coarse"), min_area);
+    std::ranges::copy(result.values, joined);
+  });
+}
+
 bottomup_status bottomup_split_components(const int32_t *labels, int64_t height, int64_t width,
                                           int connectivity, int32_t *pieces) {
   return guarded([&] {

@@ -147,8 +147,32 @@ private:
     return finish(relabel_by_appearance(labels), resized(seen, image_.height, image_.width));
   }
 
-  /// The smallest resolution's map, refined by patches of the larger ones (Section 4.1).
   Segmentation at_resolutions() {
+    const std::optional<double> &diameter = settings_.preprocessing.joining_diameter;
+    return diameter ? joined(*diameter) : refined();
+  }
+
+  /// The largest resolution's map, its parts of large objects joined as the others say.
+  Segmentation joined(double diameter) {
+    const std::vector<int64_t> &resolutions = settings_.preprocessing.resolutions;
+    std::vector<Planes> views;
+    for (auto resolution = resolutions.rbegin(); resolution != resolutions.rend(); ++resolution)
+      views.push_back(seen_at(image_, static_cast<double>(*resolution)));
+    std::vector<PixelMaps> found = maps(std::move(views), options_.keep_background);
+    for (PixelMaps &view : found)
+      view = resized(view, image_.height, image_.width);
+    LabelMap labels = pieces(found.front());
+    for (size_t i = 1; i < found.size(); ++i) {
+      const auto resolution = static_cast<double>(resolutions[resolutions.size() - 1 - i]);
+      const double zoom = resolution / static_cast<double>(std::max(image_.height, image_.width));
+      const double side = diameter / zoom;
+      labels = join_fragments(labels, pieces(found[i]), std::numbers::pi / 4 * side * side);
+    }
+    return finish(labels, found.front());
+  }
+
+  /// The smallest resolution's map, refined by patches of the larger ones (Section 4.1).
+  Segmentation refined() {
     const PreprocessingSettings &preprocessing = settings_.preprocessing;
     const auto longest = static_cast<double>(std::max(image_.height, image_.width));
     const auto base = static_cast<double>(preprocessing.resolutions.front());
@@ -303,6 +327,8 @@ Segmenter::Segmenter(ModelSettings settings, std::shared_ptr<const FeatureExtrac
     settings_.preprocessing.scale = options_.scale;
     // A size asked for is final: it is not for a first look only.
     settings_.preprocessing.object_diameter.reset();
+    if (options_.scale)
+      settings_.preprocessing.joining_diameter.reset();
   }
   check_settings(settings_);
 }

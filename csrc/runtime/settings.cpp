@@ -143,10 +143,13 @@ void check_preprocessing(const PreprocessingSettings &settings, const Check &che
   check.positive("preprocessing.object_diameter", settings.object_diameter);
   check.that(settings.patch_overlap >= 0 && settings.patch_overlap < 1,
              "preprocessing.patch_overlap must be in [0, 1)");
+  check.positive("preprocessing.joining_diameter", settings.joining_diameter);
   check.that(settings.scale.has_value() == settings.resolutions.empty(),
              "preprocessing: give either scale or resolutions");
   check.that(settings.scale || !settings.object_diameter,
              "preprocessing: object_diameter needs a scale for the first look");
+  check.that(!settings.scale || !settings.joining_diameter,
+             "preprocessing: joining_diameter needs resolutions");
   for (size_t i = 0; i < settings.resolutions.size(); ++i) {
     check.that(settings.resolutions[i] >= 32, "preprocessing.resolutions must be at least 32");
     check.that(settings.resolutions[i] <= kMostResolution,
@@ -210,6 +213,7 @@ ModelSettings parse_settings(const std::string &json, const std::string &source)
   preprocessing.read("object_diameter", settings.preprocessing.object_diameter, false, true);
   preprocessing.read("resolutions", settings.preprocessing.resolutions);
   preprocessing.read("patch_overlap", settings.preprocessing.patch_overlap);
+  preprocessing.read("joining_diameter", settings.preprocessing.joining_diameter, false, true);
   preprocessing.finish();
 
   if (const Json json_clustering = top.take("clustering", false); !json_clustering.is_null()) {

@@ -35,6 +35,8 @@ def test_settings_are_immutable(settings: ModelSettings) -> None:
         ({"scale": float("inf")}, "finite number"),
         ({"scale": 1, "low_percentile": 50, "high_percentile": 50}, "must be below"),
         ({"scale": 1, "patch_overlap": 1}, "less than 1"),
+        ({"scale": 1, "joining_diameter": 9}, "joining_diameter needs resolutions"),
+        ({"resolutions": [32, 64], "joining_diameter": 0}, "greater than 0"),
         ({"scale": 1, "normalization": "range"}, "Extra inputs"),
     ],
 )

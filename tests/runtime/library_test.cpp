@@ -124,6 +124,11 @@ void functions() {
   const bottomup_patch patch{finer, 0, 0, 2, 1};
   int32_t refined[4];
   expect(bottomup_refine(coarse, 1, 4, &patch, 1, 1, 0.8, 0.9, refined) == BOTTOMUP_OK, "refine");
+  const int32_t parts[] = {1, 1, 2, 0};
+  int32_t joined[4];
+  expect(bottomup_join_fragments(parts, coarse, 1, 4, 4, joined) == BOTTOMUP_OK && joined[0] == 1 &&
+             joined[2] == 1 && joined[3] == 0,
+         "join_fragments");
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

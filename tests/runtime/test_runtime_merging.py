@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 import bottomup_fast as bf
 from bottomup_fast import components, runtime
+from bottomup_fast.joining import join_fragments
 
 Labels = NDArray[np.int32]
 
@@ -65,9 +67,26 @@ def test_refinement(
     assert np.array_equal(runtime.refine(coarse, patches, **settings), expected)  # type: ignore[arg-type]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 1 << 32), st.integers(1, 30), st.integers(1, 30), st.sampled_from([0, 3, 17.5])
+)
+def test_joining(seed: int, height: int, width: int, min_area: float) -> None:
+    rng = np.random.default_rng(seed)
+    labels, coarse = random_labels(rng, height, width), random_labels(rng, height, width)
+    expected = join_fragments(labels, coarse, min_area=min_area)
+    assert np.array_equal(runtime.join_fragments(labels, coarse, min_area=min_area), expected)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda m: runtime.join_fragments(m, m[1:], min_area=1), "coarse: differs from labels"),
+        (lambda m: runtime.join_fragments(m, m - 5, min_area=1), "coarse: labels must not be"),
+        (lambda m: runtime.join_fragments(m - 5, m, min_area=1), "labels: labels must not be"),
+        (lambda m: runtime.join_fragments(m, m * 1.0, min_area=1), "coarse: expected an array"),
+        (lambda m: runtime.join_fragments(m, m, min_area=-1), "min_area: must not be negative"),
+        (lambda m: runtime.join_fragments(m, m, min_area=math.nan), "min_area: must not be"),
         (lambda m: runtime.refine(m.astype(float), []), "labels: expected an array of integers"),
         (lambda m: runtime.refine(m[0], []), "labels: expected a non-empty map"),
         (lambda m: runtime.refine(m[:0], []), "labels: expected a non-empty map"),

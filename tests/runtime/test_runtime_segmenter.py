@@ -38,6 +38,13 @@ PREPARATIONS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"split_components": True, "min_area": 9},
         {"keep_background": True},
     ),
+    ({"resolutions": [32, 64, 96], "joining_diameter": 12.5}, {"split_components": True}, {}),
+    (
+        {"resolutions": [48, 96], "joining_diameter": 8},
+        {"min_area": 5, "bandwidth_deg": 30},
+        {"resolutions": (40, 80), "leave_outliers": True, "tile_size": 64},
+    ),
+    ({"resolutions": [64], "joining_diameter": 8}, {}, {"scale": 1.2}),
     (
         {"resolutions": [48, 96]},
         {"split_components": True, "min_area": 5, "bandwidth_deg": 30},

@@ -62,6 +62,13 @@ BOTTOMUP_EXPORT bottomup_status bottomup_refine(const int32_t *labels, int64_t h
                                                 double refine_iou, double contain,
                                                 int32_t *refined);
 
+/* Joins segments of (H, W) labels of which one coarse segment of at least `min_area` pixels holds
+ * more than half. */
+BOTTOMUP_EXPORT bottomup_status bottomup_join_fragments(const int32_t *labels,
+                                                        const int32_t *coarse, int64_t height,
+                                                        int64_t width, double min_area,
+                                                        int32_t *joined);
+
 /* Every connected piece of every label a segment of its own; connectivity 1 (4) or 2 (8). */
 BOTTOMUP_EXPORT bottomup_status bottomup_split_components(const int32_t *labels, int64_t height,
                                                           int64_t width, int connectivity,

@@ -185,6 +185,13 @@ PYBIND11_MODULE(_runtime, module) {
   module.def("mean_shift", mean_shift_array);
   module.def("assign", assign_array);
   module.def("refine", refine_array);
+  module.def("join_fragments",
+             [](const Array<int32_t> &labels, const Array<int32_t> &coarse, double min_area) {
+               const LabelMap wholes = to_labels(coarse);
+               return on_labels(labels, [&](const LabelMap &map) {
+                 return join_fragments(map, wholes, min_area);
+               });
+             });
   module.def("relabel_by_appearance",
              [](const Array<int32_t> &labels) { return on_labels(labels, relabel_by_appearance); });
   module.def("split_components", [](const Array<int32_t> &labels, int connectivity) {

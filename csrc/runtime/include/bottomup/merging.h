@@ -45,4 +45,10 @@ struct RefineOptions {
 BOTTOMUP_API LabelMap refine(const LabelMap &labels, const std::vector<Patch> &patches,
                              const RefineOptions &options = {});
 
+/// Joins the segments that lie in one segment of a coarser label map, as the parts of an object
+/// that is seen whole there: those with more than half of their pixels in the same one, if it has
+/// at least `min_area`. Background stays. The result is numbered by first appearance.
+BOTTOMUP_API LabelMap join_fragments(const LabelMap &labels, const LabelMap &coarse,
+                                     double min_area);
+
 } // namespace bottomup

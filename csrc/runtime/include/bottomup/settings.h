@@ -29,6 +29,7 @@ struct PreprocessingSettings {
   std::optional<double> scale, object_diameter;
   std::vector<int64_t> resolutions;
   double patch_overlap = 0.25;
+  std::optional<double> joining_diameter;
 };
 
 struct ClusteringSettings {
