@@ -23,7 +23,7 @@ HALO = 128
 """Pixels around a tile that the network sees beside it."""
 KEPT_FEATURES = 1 << 28
 """Numbers (one gigabyte) up to which features of all tiles are kept, not computed twice."""
-MODE_PIXELS = 1 << 20
+MODE_PIXELS = {"highest": 1 << 20, "fast": 1 << 16}
 """Pixels of an image that take part in finding modes; beyond, evenly spaced ones do."""
 
 
@@ -115,7 +115,7 @@ def _cluster_together(
     clustering: ClusteringSettings,
 ) -> PixelMaps:
     """One set of modes for the whole image: found on a sample of pixels, assigned to all."""
-    share = min(1.0, MODE_PIXELS / (height * width))
+    share = min(1.0, MODE_PIXELS[clustering.precision] / (height * width))
     sample = []
     for view in first_pass:
         pixels = view.mask.flatten().nonzero().squeeze(1)

@@ -118,7 +118,7 @@ def test_modes_of_a_sample_of_pixels_serve_all(monkeypatch: pytest.MonkeyPatch) 
     segmenter = bf.Segmenter(network_of(False), "cpu", tile_size=64)
     pixels = picture(90, 200)
     expected = segmenter.segment(pixels).labels
-    monkeypatch.setattr(inference, "MODE_PIXELS", 5000)
+    monkeypatch.setitem(inference.MODE_PIXELS, "highest", 5000)
     found = segmenter.segment(pixels).labels
     assert (found > 0).all()
     assert agreement(found, expected) > 0.95

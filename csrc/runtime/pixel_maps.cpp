@@ -18,6 +18,7 @@ constexpr int64_t kMultiple = 32; // of the network's input
 constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees beside it
 constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
 constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
+constexpr int64_t kFastModePixels = 1 << 16;        // at precision "fast"
 constexpr int64_t kParallelPixels = 1 << 13;        // worth a thread
 
 /// Memory that a thread keeps from image to image, as fresh memory costs a fault a page.
@@ -188,8 +189,9 @@ private:
 
   /// One set of modes for the whole image: found on a sample of pixels, assigned to all.
   PixelMaps cluster_together(const Views &views) const {
-    const double share =
-        std::min(1.0, static_cast<double>(kModePixels) / static_cast<double>(image_.pixels()));
+    const bool fast = clustering_.precision == Precision::fast;
+    const double most = static_cast<double>(fast ? kFastModePixels : kModePixels);
+    const double share = std::min(1.0, most / static_cast<double>(image_.pixels()));
     std::vector<float> lines;
     views([&](const View &view) {
       const std::vector<int64_t> pixels = chosen_pixels(view);

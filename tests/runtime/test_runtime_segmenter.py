@@ -45,6 +45,8 @@ PREPARATIONS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"resolutions": (40, 80), "leave_outliers": True, "tile_size": 64},
     ),
     ({"resolutions": [64], "joining_diameter": 8}, {}, {"scale": 1.2}),
+    # More pixels than modes are found on.
+    ({"resolutions": [320]}, {"precision": "fast"}, {}),
     (
         {"resolutions": [48, 96]},
         {"split_components": True, "min_area": 5, "bandwidth_deg": 30},
