@@ -124,9 +124,11 @@ class ScaledPositionCode(nn.Module):
         spread = 0.5 * math.log(self.largest / self.smallest)
         scale = mean * torch.exp(spread * torch.tanh(anchor[:, 2:]))
         frequency_y, frequency_x, frequency = self.frequencies.view(3, 1, -1, 1, 1)
-        power = torch.log_softmax(2 * frequency.log() - (scale * frequency).square() / 2, dim=1)
+        # The directions of a length share its power, so that one of them stands for all.
+        length = frequency[:, ::DIRECTIONS]
+        power = torch.log_softmax(2 * length.log() - (scale * length).square() / 2, dim=1)
         # Where the power vanishes, the derivative of its root would be infinite.
-        amplitude = (power / 2).exp()
+        amplitude = ((power - math.log(DIRECTIONS)) / 2).exp().repeat_interleave(DIRECTIONS, 1)
         angles = frequency_y * y + frequency_x * x
         code = [amplitude * angles.cos(), amplitude * angles.sin()]
         if self.unused:
