@@ -14,11 +14,15 @@ CXX_FILES = $(shell find csrc examples/cpp tests/cuda_host tests/runtime -name '
 segment: .venv/installed
 	$(BIN)/bottomup segment $(IMAGE) --model $(MODEL) --output $(OUTPUT)
 
+# Files of tests side by side, with one thread each where a test does not ask for more.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not fuzz"
+	$(PYTEST) -m "not slow and not gpu and not fuzz"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 # The ops' tests on a library built with address and undefined-behaviour sanitizers. Tests that
 # start compilers or other Python processes are left out: these would inherit the preloaded ones.
