@@ -58,6 +58,17 @@ def relabel_by_appearance(labels: NDArray[Any]) -> LabelMap:
     return np.repeat(numbers[run_value], lengths).reshape(labels.shape)
 
 
+def segment_means(labels: LabelMap, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean of `values`, (H, W), over each segment 1..n; 0 for numbers without pixels."""
+    # Runs of one label are far fewer than pixels.
+    flat = labels.ravel()
+    starts, lengths = constant_runs(flat)
+    owner, count = flat[starts], int(flat.max()) + 1
+    totals = np.add.reduceat(values.ravel(), starts, dtype=np.float64)
+    areas = np.bincount(owner, lengths, count)
+    return np.bincount(owner, totals, count)[1:] / np.maximum(areas[1:], 1)
+
+
 def split_components(labels: NDArray[Any], *, connectivity: int = 1) -> LabelMap:
     """Make every connected piece of every label of a map (H, W) a segment of its own.
 
@@ -148,7 +159,8 @@ def shared_borders(labels: LabelMap) -> defaultdict[int, defaultdict[int, int]]:
     pairs = []
     for one, other in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
         touch = (one != other) & (one >= 0) & (other >= 0)
-        low, high = np.minimum(one[touch], other[touch]), np.maximum(one[touch], other[touch])
+        one, other = one[touch], other[touch]
+        low, high = np.minimum(one, other), np.maximum(one, other)
         pairs.append(low.astype(np.int64) * base + high)
     borders: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     touching, lengths = np.unique(np.concatenate(pairs), return_counts=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottomup_fast.components import relabel_by_appearance
+from bottomup_fast.components import relabel_by_appearance, segment_means
 from bottomup_fast.data.transforms import zoom_to_diameter
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
@@ -231,16 +231,18 @@ class Segmenter:
             labels = relabel_by_appearance(np.where(cosine < edge, 0, labels))
         likeness = cosine if maps.foreground is None else maps.foreground.cpu().numpy()
         if maps.foreground is not None and not self.keep_background:
-            kept = np.concatenate(([False], _means(labels, likeness) >= clustering.min_score))
+            kept = np.concatenate(
+                ([False], segment_means(labels, likeness) >= clustering.min_score)
+            )
             labels = relabel_by_appearance(np.where(kept[labels], labels, 0))
-        quality = _means(labels, cosine)
+        quality = segment_means(labels, cosine)
         tight = np.cos(np.radians(_TIGHT * clustering.bandwidth_deg))
-        loose = np.maximum(_means(labels, cosine >= edge), 1e-9)
+        loose = np.maximum(segment_means(labels, cosine >= edge), 1e-9)
         return Segmentation(
             labels,
-            scores=_means(labels, likeness),
+            scores=segment_means(labels, likeness),
             predicted_iou=quality,
-            stability_score=_means(labels, cosine >= tight) / loose,
+            stability_score=segment_means(labels, cosine >= tight) / loose,
             image=pixels,
             metadata={"model": self.settings.model_dump(mode="json")},
         )
@@ -302,11 +304,3 @@ def _override(
 def _zoomed(image: Tensor, zoom: float) -> tuple[int, int]:
     height, width = image.shape[1:]
     return max(1, round(height * zoom)), max(1, round(width * zoom))
-
-
-def _means(labels: NDArray[np.int32], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean of `values` over each segment 1..n."""
-    count = int(labels.max()) + 1
-    areas = np.bincount(labels.ravel(), minlength=count)
-    totals = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
-    return totals[1:] / np.maximum(areas[1:], 1)

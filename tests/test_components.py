@@ -15,6 +15,7 @@ from bottomup_fast.components import (
     constant_runs,
     fold_specks,
     relabel_by_appearance,
+    segment_means,
     shared_borders,
     split_components,
 )
@@ -202,3 +203,21 @@ def test_other_errors() -> None:
     for similarity in (np.eye(2), np.eye(4), np.full((3, 3), np.nan)):
         with pytest.raises(InputError, match=r"^similarity: expected shape \(3, 3\)"):
             fold_specks(labels, 2, similarity)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 1 << 32), st.integers(1, 20), st.integers(1, 20), st.integers(0, 9))
+def test_means_over_segments(seed: int, height: int, width: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, count + 1, (height, width)).astype(np.int32)
+    values: Any
+    for values in (
+        rng.normal(size=labels.shape).astype(np.float32),
+        rng.random(labels.shape) < 0.3,
+    ):
+        found = segment_means(labels, values)
+        assert found.shape == (labels.max(),)
+        for label, mean in enumerate(found, start=1):
+            inside = values[labels == label]
+            assert mean == pytest.approx(inside.mean(dtype=float) if inside.size else 0)
+        assert np.array_equal(found, segment_means(labels.copy(order="F"), values[:, :]))
