@@ -288,13 +288,12 @@ def _override(
     if resolutions is not None and scale is not None:
         raise InputError("resolutions and scale: give one of them")
     sides = () if resolutions is None else tuple(resolutions)
-    change: dict[str, Any] = {"resolutions": sides, "scale": scale}
+    change = {"resolutions": sides, "scale": scale}
     content = settings.model_dump()
     # A size asked for is final: it is not for a first look only.
-    change["object_diameter"] = None
+    content["preprocessing"] |= change | {"object_diameter": None}
     if resolutions is None:
-        change["joining_diameter"] = None
-    content["preprocessing"] |= change
+        content["preprocessing"]["joining_diameter"] = None
     try:
         return ModelSettings.model_validate(content)
     except ValueError as error:
