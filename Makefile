@@ -48,7 +48,7 @@ fuzz: .venv/installed-dev
 	$(BIN)/python -m pytest -m fuzz
 
 bench: .venv/installed-dev
-	$(BIN)/python -m pytest bench/*.py --benchmark-only --benchmark-json=bench.json
+	$(BIN)/python -m pytest bench/bench_*.py --benchmark-only --benchmark-json=bench.json
 
 # Registers, spills, instructions and traffic of the CUDA kernels, counted; needs a CUDA toolkit.
 kernel-report: .venv/installed-dev

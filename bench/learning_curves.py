@@ -1,4 +1,4 @@
-"""The loss of training runs over their steps, as a picture; needs matplotlib.
+"""The loss of training runs over their steps, as a picture; needs the extra `bench`.
 
 python bench/learning_curves.py docs/pictures/learning.png runs/cells runs/everyday
 """
