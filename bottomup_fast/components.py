@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from skimage.measure import label
 
 from bottomup_fast.errors import InputError
@@ -67,6 +68,19 @@ def segment_means(labels: LabelMap, values: NDArray[Any]) -> NDArray[np.float64]
     totals = np.add.reduceat(values.ravel(), starts, dtype=np.float64)
     areas = np.bincount(owner, lengths, count)
     return np.bincount(owner, totals, count)[1:] / np.maximum(areas[1:], 1)
+
+
+def shared_pixels(one: NDArray[Any], other: NDArray[Any]) -> sparse.coo_array:
+    """Pixels that a label of one map (H, W), the row, and of another, the column, have in common.
+
+    Labels are 0 or above. Each pair that occurs is there once, in ascending order.
+    """
+    table = sparse.csr_array(
+        (np.ones(one.size, np.int64), (one.ravel(), other.ravel())),
+        shape=(int(one.max(initial=0)) + 1, int(other.max(initial=0)) + 1),
+    )
+    table.sum_duplicates()
+    return table.tocoo()
 
 
 def split_components(labels: NDArray[Any], *, connectivity: int = 1) -> LabelMap:

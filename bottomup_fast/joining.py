@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from bottomup_fast.components import LabelMap, as_label_map, relabel_by_appearance
+from bottomup_fast.components import (
+    LabelMap,
+    as_label_map,
+    relabel_by_appearance,
+    shared_pixels,
+)
 from bottomup_fast.errors import InputError
 
 
@@ -37,14 +41,9 @@ def join_fragments(labels: NDArray[Any], coarse: NDArray[Any], *, min_area: floa
         raise InputError(f"coarse: shape {coarse.shape} differs from that of labels {labels.shape}")
     if not min_area >= 0:
         raise InputError(f"min_area: must not be negative, got {min_area}")
-    table = sparse.csr_array(
-        (np.ones(labels.size, np.int64), (labels.ravel(), coarse.ravel())),
-        shape=(int(labels.max()) + 1, int(coarse.max()) + 1),
-    )
-    table.sum_duplicates()
-    shared = table.tocoo()
+    shared = shared_pixels(labels, coarse)
     segment, holder = shared.row, shared.col
-    area, coarse_area = table.sum(axis=1), table.sum(axis=0)
+    area, coarse_area = shared.sum(axis=1), shared.sum(axis=0)
     belongs = (segment > 0) & (holder > 0)
     # More than half of a segment is in one at most, so that no order decides.
     belongs &= (2 * shared.data > area[segment]) & (coarse_area[holder] >= min_area)

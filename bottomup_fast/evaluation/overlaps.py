@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from bottomup_fast.components import shared_pixels
 from bottomup_fast.errors import InputError
 from bottomup_fast.evaluation.inputs import LabelMap, LabelMaps, check_images, is_single_image
 
@@ -127,10 +127,7 @@ def index_overlaps(
         num_true: G.
     """
     true_pixels, pred_pixels = true_index.ravel(), pred_index.ravel()
-    ones = np.ones(true_pixels.size, dtype=np.int64)
-    table = sparse.csr_array((ones, (true_pixels, pred_pixels)), shape=(num_true + 1, num_pred + 1))
-    table.sum_duplicates()
-    shared = table.tocoo()
+    shared = shared_pixels(true_pixels, pred_pixels)
     segments = (shared.row > 0) & (shared.col > 0)
     true, pred, intersection = shared.row[segments], shared.col[segments], shared.data[segments]
     true_area = np.bincount(true_pixels, minlength=num_true + 1)[true]

@@ -78,6 +78,14 @@ void check_labels(const LabelMap &labels, int32_t lowest, const std::string &nam
                 std::to_string(smallest));
 }
 
+std::vector<int64_t> label_areas(const LabelMap &labels) {
+  std::vector<int64_t> areas(std::max(0, *std::ranges::max_element(labels.values)) + 1);
+  for (const int32_t label : labels.values)
+    if (label >= 0)
+      ++areas[label];
+  return areas;
+}
+
 LabelMap relabel_by_appearance(const LabelMap &labels) {
   check_labels(labels, -1, "labels");
   LabelMap result = labels;
@@ -144,10 +152,7 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
   if (largest > labels.size())
     throw Error("labels: label " + std::to_string(largest) + " exceeds the number of pixels, " +
                 std::to_string(labels.size()));
-  std::vector<int64_t> areas(largest + 1);
-  for (const int32_t label : labels.values)
-    if (label >= 0)
-      ++areas[label];
+  std::vector<int64_t> areas = label_areas(labels);
   using Speck = std::pair<int64_t, int32_t>; // area, label
   std::priority_queue<Speck, std::vector<Speck>, std::greater<>> queue;
   for (int32_t label = 1; label <= largest; ++label)

@@ -10,13 +10,6 @@
 namespace bottomup {
 namespace {
 
-std::vector<int64_t> areas(const LabelMap &labels) {
-  std::vector<int64_t> result(*std::ranges::max_element(labels.values) + 1);
-  for (const int32_t label : labels.values)
-    ++result[label];
-  return result;
-}
-
 /// For each segment the coarser one that holds more than half of its pixels, by Boyer and Moore's
 /// vote: in one pass for the only candidate and one more to count it. 0 where there is none.
 std::vector<int32_t> holders(const LabelMap &labels, const std::vector<int64_t> &area,
@@ -49,7 +42,7 @@ LabelMap join_fragments(const LabelMap &labels, const LabelMap &coarse, double m
     throw Error("min_area: must not be negative, got " + std::to_string(min_area));
   LabelMap result = relabel_by_appearance(labels);
   const LabelMap wholes = relabel_by_appearance(coarse);
-  const std::vector<int64_t> area = areas(result), coarse_area = areas(wholes);
+  const std::vector<int64_t> area = label_areas(result), coarse_area = label_areas(wholes);
   const std::vector<int32_t> holder = holders(result, area, wholes);
   const auto count = static_cast<int32_t>(area.size());
   std::vector<int32_t> joined(area.size());

@@ -23,11 +23,7 @@ struct Box {
 /// A label map and the area of every label in the whole of it, and in the patch that is merged.
 class Partition {
 public:
-  explicit Partition(LabelMap labels) : labels_(std::move(labels)) {
-    areas_.resize(*std::ranges::max_element(labels_.values) + 1);
-    for (const int32_t label : labels_.values)
-      ++areas_[label];
-  }
+  explicit Partition(LabelMap labels) : labels_(std::move(labels)), areas_(label_areas(labels_)) {}
 
   void look_at(const Patch &patch) {
     x0_ = patch.x0, y0_ = patch.y0;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bottomup/merging.h"
+#include "runtime/label_maps.h"
 #include "runtime/preprocessing.h"
 #include "runtime/tiling.h"
 #include "runtime/view_maps.h"
@@ -42,13 +43,9 @@ PixelMaps resized(const PixelMaps &maps, int64_t height, int64_t width) {
 /// Specks do not count: segments of less than an eighth of the area of the one that the median
 /// pixel belongs to.
 double zoom_to_diameter(const LabelMap &labels, double diameter) {
-  std::vector<int64_t> areas(*std::ranges::max_element(labels.values) + 1);
-  int64_t total = 0;
-  for (const int32_t label : labels.values)
-    if (label > 0) {
-      ++areas[label];
-      ++total;
-    }
+  std::vector<int64_t> areas = label_areas(labels);
+  const int64_t total = labels.size() - areas[0];
+  areas[0] = 0;
   std::erase(areas, 0);
   std::ranges::sort(areas);
   if (areas.empty())
