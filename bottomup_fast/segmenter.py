@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottomup_fast.components import relabel_by_appearance, segment_means
-from bottomup_fast.data.transforms import zoom_to_diameter
+from bottomup_fast.components import LabelMap, relabel_by_appearance, segment_means
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_maps, resize_nearest
 from bottomup_fast.joining import join_fragments
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
+from bottomup_fast.object_search import search_zoom
 from bottomup_fast.pieces import pieces
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.refinement import Patch, refine
@@ -30,10 +30,6 @@ from bottomup_fast.tiling import windows
 if TYPE_CHECKING:
     from bottomup_fast.stream import TrackedFrame
 
-LOOKS = 2
-"""Most looks at an image to find the size of its objects."""
-CLOSE = 1.3
-"""Factor within which a size needs no second look."""
 _TIGHT = 0.75
 """Stability compares a segment's window with one of this fraction of the bandwidth."""
 
@@ -142,41 +138,52 @@ class Segmenter:
             image: the same, prepared.
             zoom: in a model that works at a scale; its own by default.
         """
-        if self.settings.preprocessing.scale is None:
+        scale = self.settings.preprocessing.scale
+        if scale is None:
             labels, maps = self._at_resolutions(image)
         else:
-            labels, maps = self._at_scale(image, self.zoom(image) if zoom is None else zoom)
+            seen = None
+            if zoom is None:
+                zoom, seen = self._search(image)
+            labels, maps = self._at_scale(image, scale if zoom is None else zoom, seen)
         return self._finish(labels, maps, pixels), maps
 
-    def zoom(self, image: Tensor) -> float:
+    def zoom(self, image: Tensor) -> float | None:
         """Zoom for a (3, H, W) image in [0, 1] in a model that works at a scale.
 
-        With an `object_diameter`, objects are looked for at the model's scale and, if they turn out
-        to be of another size there, once more at the zoom that follows from it.
+        With an `object_diameter`, the image is searched for it: see `search_zoom`.
+
+        Returns:
+            The zoom, or None if no object is found.
         """
+        return self._search(image)[0]
+
+    def _search(self, image: Tensor) -> tuple[float | None, PixelMaps | None]:
+        """The zoom, and the maps at that zoom if the last look was there."""
         preprocessing = self.settings.preprocessing
         assert preprocessing.scale is not None
-        zoom = preprocessing.scale
         if preprocessing.object_diameter is None:
-            return zoom
-        for _ in range(LOOKS):
+            return preprocessing.scale, None
+
+        def look(zoom: float) -> tuple[LabelMap, PixelMaps]:
             seen = resize(image, *_zoomed(image, zoom))
             maps = pixel_maps(self.network, seen, self.settings, self.tile_size)
-            objects = self._pieces(maps)
-            better = zoom * zoom_to_diameter(objects, preprocessing.object_diameter)
-            change, zoom = better / zoom, better
-            if abs(np.log(change)) < np.log(CLOSE):
-                break
-        return zoom
+            return self._pieces(maps), maps
+
+        return search_zoom(look, preprocessing.scale, preprocessing.object_diameter)
 
     def _maps(self, image: Tensor) -> PixelMaps:
         return pixel_maps(self.network, image, self.settings, self.tile_size, self.keep_background)
 
-    def _at_scale(self, image: Tensor, scale: float) -> tuple[NDArray[np.int32], PixelMaps]:
+    def _at_scale(
+        self, image: Tensor, scale: float, seen: PixelMaps | None
+    ) -> tuple[NDArray[np.int32], PixelMaps]:
+        """Segments at a zoom, where a search may have `seen` the image without its background."""
         height, width = image.shape[1:]
-        maps = self._maps(resize(image, *_zoomed(image, scale)))
-        labels = resize_nearest(torch.from_numpy(self._pieces(maps)), height, width)
-        return relabel_by_appearance(labels.numpy()), resize_maps(maps, height, width)
+        if seen is None or self.keep_background:
+            seen = self._maps(resize(image, *_zoomed(image, scale)))
+        labels = resize_nearest(torch.from_numpy(self._pieces(seen)), height, width)
+        return relabel_by_appearance(labels.numpy()), resize_maps(seen, height, width)
 
     def _at_resolutions(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
         diameter = self.settings.preprocessing.joining_diameter

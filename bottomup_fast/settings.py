@@ -39,8 +39,9 @@ class PreprocessingSettings(Settings):
         std: divided by per channel after that.
         scale: zoom of the image before the network, for domains with a known pixel size; None where
             `resolutions` say the size instead.
-        object_diameter: if given, `scale` is only for a first look, after which the image is zoomed
-            so that the median object found has this diameter (pixels, of the disc of equal area).
+        object_diameter: if given, `scale` is only for a first look, small enough to show the
+            largest objects whole; the image is then enlarged, up to eight times that, until the
+            median object found has this diameter (pixels, of the disc of equal area).
         resolutions: longer sides (pixels), ascending, of multi-resolution inference.
         patch_overlap: fraction by which patches of the larger resolutions overlap.
         joining_diameter: if given, resolutions are not merged by patches; the image is seen whole

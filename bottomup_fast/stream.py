@@ -79,8 +79,7 @@ class _Schedule:
             self.size = pixels.shape[:2]
             if self.searching:
                 self.zoom = self.segmenter.zoom(self.segmenter.prepare(pixels))
-                # Where no object is found, it is the model's own scale.
-                self.searching = self.zoom == self.segmenter.settings.preprocessing.scale
+                self.searching = self.zoom is None
         return image, self.zoom
 
     def segment(self, image: ImageSource, zoom: float | None) -> tuple[Segmentation, Floats]:

@@ -15,10 +15,12 @@
 namespace bottomup {
 namespace {
 
-constexpr int kLooks = 2;         // at an image, most, to find the size of its objects
-constexpr double kClose = 1.3;    // factor within which a size needs no second look
-constexpr double kMostZoom = 4.0; // towards a wanted object diameter, either way
-constexpr double kTight = 0.75;   // of the bandwidth: the window that stability compares with
+constexpr double kLargestStep = 2.0;  // factor between looks at an image, for its objects' size
+constexpr double kLargestZoom = 8.0;  // times the first look's, to enlarge small objects, and
+constexpr double kSearchedZoom = 4.0; // up to which objects are sought while there are none
+constexpr double kClose = 1.2;        // factor within which objects have the wanted size
+constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
+constexpr double kTight = 0.75;       // of the bandwidth: the window that stability compares with
 
 double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
 
@@ -89,8 +91,8 @@ public:
 
   Segmentation segment() {
     double all = 0;
-    Segmentation found = timed(
-        all, [&] { return settings_.preprocessing.scale ? at_scale(zoom()) : at_resolutions(); });
+    Segmentation found =
+        timed(all, [&] { return settings_.preprocessing.scale ? at_scale() : at_resolutions(); });
     // The image was read before.
     seconds_.merge = all - resizing_ - seconds_.network - seconds_.cluster;
     seconds_.prepare += resizing_;
@@ -120,26 +122,38 @@ private:
     return std::move(maps(std::move(views), keep_background).front());
   }
 
-  /// Objects are looked for at the model's scale and, if they turn out to be of another size there,
-  /// once more at the zoom that follows from it.
-  double zoom() {
-    double zoom = *settings_.preprocessing.scale;
-    if (!settings_.preprocessing.object_diameter)
-      return zoom;
-    for (int look = 0; look < kLooks; ++look) {
-      const LabelMap objects = pieces(map(zoomed(image_, zoom), false));
-      const double better =
-          zoom * zoom_to_diameter(objects, *settings_.preprocessing.object_diameter);
-      const double change = better / zoom;
-      zoom = better;
-      if (std::abs(std::log(change)) < std::log(kClose))
+  /// Segments at the model's scale or, if that is of a first look, which shows large objects whole,
+  /// at the zoom to which the image is then enlarged until its objects have the wanted size.
+  Segmentation at_scale() {
+    const PreprocessingSettings &preprocessing = settings_.preprocessing;
+    const double first = *preprocessing.scale, largest = kLargestZoom * first;
+    double zoom = first;
+    while (preprocessing.object_diameter) {
+      const PixelMaps seen = map(zoomed(image_, zoom), false);
+      const LabelMap objects = pieces(seen);
+      if (std::ranges::max(objects.values) > 0) {
+        const double factor = zoom_to_diameter(objects, *preprocessing.object_diameter);
+        if (factor < 1 / kClose) {
+          zoom *= factor;
+          break;
+        }
+        if (factor < kClose || zoom == largest) {
+          if (options_.keep_background)
+            break;
+          return at_scale(seen);
+        }
+        zoom = std::min(zoom * std::min(factor, kLargestStep), largest);
+      } else if (zoom < kSearchedZoom * first) {
+        zoom *= kLargestStep;
+      } else {
+        zoom = first;
         break;
+      }
     }
-    return zoom;
+    return at_scale(map(zoomed(image_, zoom), options_.keep_background));
   }
 
-  Segmentation at_scale(double zoom) {
-    const PixelMaps seen = map(zoomed(image_, zoom), options_.keep_background);
+  Segmentation at_scale(const PixelMaps &seen) {
     const LabelMap labels = resize_nearest(pieces(seen), image_.height, image_.width);
     return finish(relabel_by_appearance(labels), resized(seen, image_.height, image_.width));
   }

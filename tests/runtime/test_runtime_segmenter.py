@@ -61,6 +61,10 @@ PREPARATIONS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 ]
 BY_REGION: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"scale": 1.0, "object_diameter": 20.0}, {"split_components": True, "min_score": 0.52}, {}),
+    ({"scale": 0.4, "object_diameter": 12.0}, {"split_components": True}, {}),
+    ({"scale": 0.4, "object_diameter": 90.0}, {}, {"keep_background": True}),
+    ({"scale": 1.0, "object_diameter": 3.0}, {"min_area": 4}, {}),
+    ({"scale": 0.4, "object_diameter": 9.0}, {"foreground_threshold": 0.999}, {}),
     ({"scale": 1.0, "normalisation": "percentile"}, {"min_area": 8}, {"tile_size": 64}),
 ]
 

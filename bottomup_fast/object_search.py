@@ -1,0 +1,52 @@
+"""The zoom at which an image shows objects in the size that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from bottomup_fast.components import LabelMap
+from bottomup_fast.data.transforms import zoom_to_diameter
+
+LARGEST_STEP = 2.0
+"""Factor between two looks at an image."""
+LARGEST_ZOOM = 8.0
+"""Times the zoom of the first look, to which small objects are enlarged at most, and"""
+SEARCHED_ZOOM = 4.0
+"""up to which objects are looked for while there are none."""
+CLOSE = 1.2
+"""Factor within which objects have the size that is wanted."""
+
+Seen = TypeVar("Seen")
+
+
+def search_zoom(
+    look: Callable[[float], tuple[LabelMap, Seen]], first: float, diameter: float
+) -> tuple[float | None, Seen | None]:
+    """Enlarge an image from a first look, which shows large objects whole, until objects fit.
+
+    Not from above: enlarged too far, objects fall into parts, and parts of the right size look like
+    objects of that size.
+
+    Args:
+        look: segments of the image at a zoom, and whatever else is seen there.
+        first: zoom of the first look.
+        diameter: wanted of the median segment, pixels, of the disc of equal area.
+
+    Returns:
+        The zoom, None where no object is found; and what was seen there if a look was at that zoom.
+    """
+    zoom, largest = first, LARGEST_ZOOM * first
+    while True:
+        objects, seen = look(zoom)
+        if objects.any():
+            factor = zoom_to_diameter(objects, diameter)
+            if factor < 1 / CLOSE:
+                return zoom * factor, None
+            if factor < CLOSE or zoom == largest:
+                return zoom, seen
+            zoom = min(zoom * min(factor, LARGEST_STEP), largest)
+        elif zoom < SEARCHED_ZOOM * first:
+            zoom *= LARGEST_STEP
+        else:
+            return None, None

@@ -1,0 +1,81 @@
+"""Search for the size of objects, in a world of squares that fall into parts when large."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bottomup_fast.components import LabelMap
+from bottomup_fast.object_search import CLOSE, LARGEST_ZOOM, search_zoom
+
+FIRST, WANTED = 0.5, 32.0
+WHOLE = 1.6 * WANTED
+"""Diameter up to which an object is seen whole."""
+SMALLEST = 8.0
+
+
+class World:
+    """Twelve square objects of one size; looks at them are kept."""
+
+    def __init__(self, diameter: float) -> None:
+        self.side = diameter * np.sqrt(np.pi) / 2
+        self.zooms: list[float] = []
+
+    def __call__(self, zoom: float) -> tuple[LabelMap, float]:
+        self.zooms.append(zoom)
+        side = round(self.side * zoom)
+        labels = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
+        diameter = 2 * side / np.sqrt(np.pi)
+        if diameter < SMALLEST:
+            labels = np.zeros_like(labels)
+        parts = int(np.ceil(diameter / WHOLE))
+        labels = np.kron(labels * parts**2, np.ones((side, side), np.int32))
+        if parts > 1:
+            part = np.arange(side) * parts // side
+            labels -= np.tile(part[:, None] * parts + part, (3, 4))
+        return labels.astype(np.int32), zoom
+
+
+@pytest.mark.parametrize("diameter", [9, 12, 16, 23, 32, 45, 64, 90, 100])
+def test_objects_are_seen_in_the_wanted_size(diameter: float) -> None:
+    world = World(diameter)
+    zoom, seen = search_zoom(world, FIRST, WANTED)
+    assert zoom is not None
+    assert WANTED / 1.25 < diameter * zoom < WANTED * 1.25
+    assert seen in (None, zoom)
+    assert world.zooms == sorted(set(world.zooms))
+    # Never so near that objects fall into parts.
+    assert diameter * max(world.zooms) <= WHOLE
+
+
+def test_from_above_parts_would_pass_for_objects() -> None:
+    zoom, _ = search_zoom(World(64), 2.0, WANTED)
+    assert zoom is not None
+    assert 64 * zoom > 3 * WANTED
+
+
+def test_what_was_seen_at_the_zoom_is_not_looked_at_again() -> None:
+    world = World(60)
+    assert search_zoom(world, FIRST, WANTED) == (FIRST, FIRST)
+    assert world.zooms == [FIRST]
+
+
+def test_objects_larger_than_wanted_at_the_first_look() -> None:
+    world = World(98)
+    zoom, seen = search_zoom(world, FIRST, WANTED)
+    assert zoom == pytest.approx(WANTED / 98, rel=0.03)
+    assert zoom < FIRST / CLOSE
+    assert seen is None
+    assert world.zooms == [FIRST]
+
+
+def test_small_objects_are_enlarged_so_far_and_no_farther() -> None:
+    world = World(4.5)
+    assert search_zoom(world, FIRST, WANTED) == (LARGEST_ZOOM * FIRST,) * 2
+    assert world.zooms == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_without_objects_there_is_no_zoom() -> None:
+    world = World(1)
+    assert search_zoom(world, FIRST, WANTED) == (None, None)
+    assert world.zooms == [0.5, 1.0, 2.0]
