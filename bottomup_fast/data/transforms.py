@@ -192,3 +192,10 @@ def tidy_labels(labels: Labels, min_pixels: int = 1, max_entities: int | None = 
     table = np.full(max(len(areas), 1), -1, np.int32)
     table[kept] = np.arange(1, len(kept) + 1, dtype=np.int32)
     return np.where(labels > 0, table[np.maximum(labels, 0)], labels).astype(np.int32)
+
+
+def ignore_beyond(labels: Labels, distance: float) -> Labels:
+    """Labels (H, W) whose 0 is -1 farther than `distance` (pixels) from every entity 1..K."""
+    far = np.asarray(ndimage.distance_transform_edt(labels <= 0)) > distance
+    beyond = (labels == 0) & (far if (labels > 0).any() else True)
+    return np.where(beyond, np.int32(-1), labels)

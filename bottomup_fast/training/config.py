@@ -30,6 +30,9 @@ class DataSettings(Settings):
         workers: processes beside each training process that prepare images.
         cache_images: decoded images that each of them keeps, of each source.
         erosion: side in pixels of the square that segments are eroded by.
+        surround: unlabelled pixels farther than this (pixels) from every entity take no part in the
+            losses of features; by default all take part. The losses average over the background, in
+            which the few pixels around a small entity, that must not join it, count for nothing.
         augmentation: how much images are varied.
     """
 
@@ -39,6 +42,7 @@ class DataSettings(Settings):
     workers: Annotated[int, Field(ge=0)] = 1
     cache_images: Annotated[int, Field(ge=0)] = 1000
     erosion: Literal[1, 3, 5, 7, 9] = 5
+    surround: Positive | None = None
     augmentation: AugmentationSettings = AugmentationSettings()
 
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bottomup_fast.data.shapes import ShapesDataset
 from bottomup_fast.data.sources import DatasetSource, ShapesSource
-from bottomup_fast.data.transforms import augment
+from bottomup_fast.data.transforms import augment, ignore_beyond
 from bottomup_fast.errors import InputError
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.reference.lines import erode_labels
@@ -93,6 +93,8 @@ class TrainingStream(Dataset[Batch]):
         foreground = np.sign(view_labels).astype(np.int8)
         if not complete:
             foreground[foreground == 0] = UNKNOWN
+        if self.data.surround is not None:
+            view_labels = ignore_beyond(view_labels, self.data.surround)
         eroded = erode_labels(torch.from_numpy(view_labels), self.data.erosion)
         preprocessing = self.model.preprocessing
         mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))

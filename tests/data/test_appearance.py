@@ -13,6 +13,7 @@ from bottomup_fast.data.transforms import (
     FloatImage,
     Labels,
     augment,
+    ignore_beyond,
     tidy_labels,
     vary_appearance,
 )
@@ -147,3 +148,16 @@ def test_crops_keep_at_most_the_largest_entities() -> None:
 def test_of_equally_large_entities_the_first_are_kept() -> None:
     labels = np.array([[3, 3, 5, 5, 9, 9, 9]], np.int32)
     assert tidy_labels(labels, max_entities=2).tolist() == [[1, 1, -1, -1, 2, 2, 2]]
+
+
+@given(labels=label_maps, distance=st.floats(0.5, 9))
+def test_only_unlabelled_pixels_far_from_every_entity_are_ignored(
+    labels: Labels, distance: float
+) -> None:
+    ignoring = ignore_beyond(labels, distance)
+    np.testing.assert_array_equal(ignoring[labels != 0], labels[labels != 0])
+    entities = np.argwhere(labels > 0)
+    for place in np.argwhere(labels == 0):
+        gaps = np.linalg.norm(entities - place, axis=1)
+        near = len(gaps) > 0 and gaps.min() <= distance
+        assert ignoring[tuple(place)] == (0 if near else -1)

@@ -145,6 +145,21 @@ def test_labels_are_eroded_and_the_foreground_is_not(
         assert set(after.foreground[changed].tolist()) == {1}
 
 
+def test_surround_leaves_only_pixels_near_entities(make_config: MakeConfig) -> None:
+    sources = [{"kind": "shapes", "size": 80, "backdrop": "background", "max_shapes": 2}]
+    every = TrainingStream(make_config(data__sources=sources, data__erosion=1))
+    near = TrainingStream(make_config(data__sources=sources, data__erosion=1, data__surround=4))
+    ignored = 0
+    for index in range(6):
+        one, other = every[index], near[index]
+        assert_same(one._replace(labels=other.labels), other)
+        differs = one.labels != other.labels
+        assert (one.labels[differs] == 0).all()
+        assert (other.labels[differs] == -1).all()
+        ignored += int(differs.sum())
+    assert ignored > 0
+
+
 def test_at_most_max_entities_are_kept(make_config: MakeConfig) -> None:
     sources = [{"kind": "shapes", "size": 80, "max_shapes": 30}]
     stream = TrainingStream(make_config(data__sources=sources, loss__max_entities=3))

@@ -97,6 +97,7 @@ def test_unknown_settings_are_refused_by_their_dotted_name(
             "optimiser.learning_rate: Input should be a f",
         ),
         ({"data__crop": 16}, "data.crop: Input should be greater than or equal to 32"),
+        ({"data__surround": 0}, "data.surround: Input should be greater than 0"),
         ({"data__erosion": 4}, "data.erosion: Input should be 1, 3, 5, 7 or 9"),
         ({"data__sources": []}, "data.sources: .* at least 1"),
         ({"data__sources": [{"kind": "video"}]}, r"data\.sources\.0: .*'folder', 'coco-panoptic'"),
