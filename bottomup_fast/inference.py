@@ -23,7 +23,7 @@ HALO = 128
 """Pixels around a tile that the network sees beside it."""
 KEPT_FEATURES = 1 << 28
 """Numbers (one gigabyte) up to which features of all tiles are kept, not computed twice."""
-MODE_PIXELS = {"highest": 1 << 20, "fast": 1 << 16}
+MODE_PIXELS = {"highest": 1 << 20, "fast": 1 << 14}
 """Pixels of an image that take part in finding modes; beyond, evenly spaced ones do."""
 
 

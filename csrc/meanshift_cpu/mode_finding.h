@@ -44,7 +44,7 @@ struct Effort {
   double tolerance; // radians: steps of modes at rest
   uint32_t rounds;  // of seeds, at most
 };
-inline constexpr Effort kExactly{1e-6, 64}, kRoughly{1e-3, 64}, kFast{1e-2, 3};
+inline constexpr Effort kExactly{1e-6, 64}, kRoughly{1e-3, 64}, kFast{5e-2, 3};
 
 struct Search {
   Window window;

@@ -18,7 +18,7 @@ constexpr int64_t kMultiple = 32; // of the network's input
 constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees beside it
 constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
 constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
-constexpr int64_t kFastModePixels = 1 << 16;        // at precision "fast"
+constexpr int64_t kFastModePixels = 1 << 14;        // at precision "fast"
 constexpr int64_t kParallelPixels = 1 << 13;        // worth a thread
 
 /// Memory that a thread keeps from image to image, as fresh memory costs a fault a page.
