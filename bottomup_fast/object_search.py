@@ -14,6 +14,8 @@ LARGEST_ZOOM = 8.0
 """Times the zoom of the first look, to which small objects are enlarged at most, and"""
 SEARCHED_ZOOM = 4.0
 """up to which objects are looked for while there are none."""
+GROWING_ZOOM = 2.0
+"""beyond which objects must grow with the image: texture looks alike at every zoom."""
 CLOSE = 1.2
 """Factor within which objects have the size that is wanted."""
 
@@ -26,7 +28,7 @@ def search_zoom(
     """Enlarge an image from a first look, which shows large objects whole, until objects fit.
 
     Not from above: enlarged too far, objects fall into parts, and parts of the right size look like
-    objects of that size.
+    objects of that size. Where there are no objects but texture, the search ends early.
 
     Args:
         look: segments of the image at a zoom, and whatever else is seen there.
@@ -36,16 +38,17 @@ def search_zoom(
     Returns:
         The zoom, None where no object is found; and what was seen there if a look was at that zoom.
     """
-    zoom, largest = first, LARGEST_ZOOM * first
+    zoom, largest, before = first, LARGEST_ZOOM * first, float("inf")
     while True:
         objects, seen = look(zoom)
         if objects.any():
             factor = zoom_to_diameter(objects, diameter)
             if factor < 1 / CLOSE:
                 return zoom * factor, None
-            if factor < CLOSE or zoom == largest:
+            texture = zoom > GROWING_ZOOM * first and factor >= before
+            if factor < CLOSE or texture or zoom == largest:
                 return zoom, seen
-            zoom = min(zoom * min(factor, LARGEST_STEP), largest)
+            zoom, before = min(zoom * min(factor, LARGEST_STEP), largest), factor
         elif zoom < SEARCHED_ZOOM * first:
             zoom *= LARGEST_STEP
         else:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <string>
 
@@ -18,6 +19,7 @@ namespace {
 constexpr double kLargestStep = 2.0;  // factor between looks at an image, for its objects' size
 constexpr double kLargestZoom = 8.0;  // times the first look's, to enlarge small objects, and
 constexpr double kSearchedZoom = 4.0; // up to which objects are sought while there are none
+constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture does not
 constexpr double kClose = 1.2;        // factor within which objects have the wanted size
 constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
 constexpr double kTight = 0.75;       // of the bandwidth: the window that stability compares with
@@ -127,7 +129,7 @@ private:
   Segmentation at_scale() {
     const PreprocessingSettings &preprocessing = settings_.preprocessing;
     const double first = *preprocessing.scale, largest = kLargestZoom * first;
-    double zoom = first;
+    double zoom = first, before = std::numeric_limits<double>::infinity();
     while (preprocessing.object_diameter) {
       const PixelMaps seen = map(zoomed(image_, zoom), false);
       const LabelMap objects = pieces(seen);
@@ -137,12 +139,14 @@ private:
           zoom *= factor;
           break;
         }
-        if (factor < kClose || zoom == largest) {
+        const bool texture = zoom > kGrowingZoom * first && factor >= before;
+        if (factor < kClose || texture || zoom == largest) {
           if (options_.keep_background)
             break;
           return at_scale(seen);
         }
         zoom = std::min(zoom * std::min(factor, kLargestStep), largest);
+        before = factor;
       } else if (zoom < kSearchedZoom * first) {
         zoom *= kLargestStep;
       } else {
