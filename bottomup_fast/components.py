@@ -59,15 +59,18 @@ def relabel_by_appearance(labels: NDArray[Any]) -> LabelMap:
     return np.repeat(numbers[run_value], lengths).reshape(labels.shape)
 
 
-def segment_means(labels: LabelMap, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean of `values`, (H, W), over each segment 1..n; 0 for numbers without pixels."""
+def segment_means(labels: LabelMap, *values: NDArray[Any]) -> NDArray[np.float64]:
+    """Means of each of `values`, (H, W), over each segment 1..n, (values, n); 0 without pixels."""
     # Runs of one label are far fewer than pixels.
     flat = labels.ravel()
     starts, lengths = constant_runs(flat)
     owner, count = flat[starts], int(flat.max()) + 1
-    totals = np.add.reduceat(values.ravel(), starts, dtype=np.float64)
-    areas = np.bincount(owner, lengths, count)
-    return np.bincount(owner, totals, count)[1:] / np.maximum(areas[1:], 1)
+    areas = np.maximum(np.bincount(owner, lengths, count), 1)
+    means = np.empty((len(values), count))
+    for mean, value in zip(means, values, strict=True):
+        totals = np.add.reduceat(value.ravel(), starts, dtype=np.float64)
+        mean[:] = np.bincount(owner, totals, count) / areas
+    return means[:, 1:]
 
 
 def shared_pixels(one: NDArray[Any], other: NDArray[Any]) -> sparse.coo_array:

@@ -237,19 +237,18 @@ class Segmenter:
         if self.leave_outliers:
             labels = relabel_by_appearance(np.where(cosine < edge, 0, labels))
         likeness = cosine if maps.foreground is None else maps.foreground.cpu().numpy()
-        if maps.foreground is not None and not self.keep_background:
-            kept = np.concatenate(
-                ([False], segment_means(labels, likeness) >= clustering.min_score)
-            )
-            labels = relabel_by_appearance(np.where(kept[labels], labels, 0))
-        quality = segment_means(labels, cosine)
         tight = np.cos(np.radians(_TIGHT * clustering.bandwidth_deg))
-        loose = np.maximum(segment_means(labels, cosine >= edge), 1e-9)
+        means = segment_means(labels, likeness, cosine, cosine >= edge, cosine >= tight)
+        if maps.foreground is not None and not self.keep_background:
+            kept = means[0] >= clustering.min_score
+            number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+            labels, means = np.concatenate(([np.int32(0)], number))[labels], means[:, kept]
+        scores, quality, inside, well_inside = means
         return Segmentation(
             labels,
-            scores=segment_means(labels, likeness),
+            scores=scores,
             predicted_iou=quality,
-            stability_score=segment_means(labels, cosine >= tight) / loose,
+            stability_score=well_inside / np.maximum(inside, 1e-9),
             image=pixels,
             metadata={"model": self.settings.model_dump(mode="json")},
         )

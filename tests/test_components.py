@@ -215,9 +215,10 @@ def test_means_over_segments(seed: int, height: int, width: int, count: int) -> 
         rng.normal(size=labels.shape).astype(np.float32),
         rng.random(labels.shape) < 0.3,
     ):
-        found = segment_means(labels, values)
+        found, doubled = segment_means(labels, values, 2 * values)
         assert found.shape == (labels.max(),)
+        assert doubled == pytest.approx(2 * found)
         for label, mean in enumerate(found, start=1):
             inside = values[labels == label]
             assert mean == pytest.approx(inside.mean(dtype=float) if inside.size else 0)
-        assert np.array_equal(found, segment_means(labels.copy(order="F"), values[:, :]))
+        assert np.array_equal([found], segment_means(labels.copy(order="F"), values[:, :]))
