@@ -78,8 +78,10 @@ class _Schedule:
             image = pixels = self._read(image)
             self.size = pixels.shape[:2]
             if self.searching:
-                self.zoom = self.segmenter.zoom(self.segmenter.prepare(pixels))
-                self.searching = self.zoom is None
+                found = self.segmenter.zoom(self.segmenter.prepare(pixels))
+                self.searching = found is None
+                # Without objects, not searched again when this frame is segmented.
+                self.zoom = self.segmenter.settings.preprocessing.scale if found is None else found
         return image, self.zoom
 
     def segment(self, image: ImageSource, zoom: float | None) -> tuple[Segmentation, Floats]:

@@ -87,7 +87,7 @@ def test_a_zoom_that_is_searched_is_kept_from_the_first_frame_with_objects(
     zooms = iter([None, 1.25])
     monkeypatch.setattr(segmenter, "zoom", lambda image: next(zooms))
     frames = clip(5)
-    expected = [segmenter.segment(frames[0])]
+    expected = [Segmenter(network, "cpu", scale=1.0).segment(frames[0])]
     expected += Segmenter(network, "cpu", scale=1.25).segment_batch(frames[1:])
     for found, alone in zip(segmenter.stream(frames), expected, strict=True):
         assert np.array_equal(found.segmentation.labels, alone.labels)
