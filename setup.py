@@ -70,7 +70,7 @@ def library() -> Extension:
     return Extension(
         "bottomup_fast._C",
         sources=[str(file) for file in sources],
-        include_dirs=[str(SOURCES)],
+        include_dirs=[str(SOURCES), str(SOURCES / "runtime" / "include")],
         define_macros=[
             ("TORCH_TARGET_VERSION", f"0x{major:02x}{minor:02x}000000000000ull"),
             # JSON values, written as C strings.

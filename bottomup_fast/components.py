@@ -1,21 +1,17 @@
-"""Label maps as pieces: numbering, connected pieces, specks folded into their neighbours."""
+"""Label maps: numbering, connected pieces, borders."""
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from skimage.measure import label
 
 from bottomup_fast.errors import InputError
 
 LabelMap: TypeAlias = NDArray[np.int32]
-Similarity: TypeAlias = Callable[[int, int], float] | NDArray[np.floating[Any]]
 
 
 def as_label_map(labels: NDArray[Any], *, lowest: int = -1, name: str = "labels") -> LabelMap:
@@ -59,33 +55,6 @@ def relabel_by_appearance(labels: NDArray[Any]) -> LabelMap:
     return np.repeat(numbers[run_value], lengths).reshape(labels.shape)
 
 
-def segment_means(labels: LabelMap, *values: NDArray[Any]) -> NDArray[np.float64]:
-    """Means of each of `values`, (H, W), over each segment 1..n, (values, n); 0 without pixels."""
-    # Runs of one label are far fewer than pixels.
-    flat = labels.ravel()
-    starts, lengths = constant_runs(flat)
-    owner, count = flat[starts], int(flat.max()) + 1
-    areas = np.maximum(np.bincount(owner, lengths, count), 1)
-    means = np.empty((len(values), count))
-    for mean, value in zip(means, values, strict=True):
-        totals = np.add.reduceat(value.ravel(), starts, dtype=np.float64)
-        mean[:] = np.bincount(owner, totals, count) / areas
-    return means[:, 1:]
-
-
-def shared_pixels(one: NDArray[Any], other: NDArray[Any]) -> sparse.coo_array:
-    """Pixels that a label of one map (H, W), the row, and of another, the column, have in common.
-
-    Labels are 0 or above. Each pair that occurs is there once, in ascending order.
-    """
-    table = sparse.csr_array(
-        (np.ones(one.size, np.int64), (one.ravel(), other.ravel())),
-        shape=(int(one.max(initial=0)) + 1, int(other.max(initial=0)) + 1),
-    )
-    table.sum_duplicates()
-    return table.tocoo()
-
-
 def split_components(labels: NDArray[Any], *, connectivity: int = 1) -> LabelMap:
     """Make every connected piece of every label of a map (H, W) a segment of its own.
 
@@ -100,74 +69,6 @@ def split_components(labels: NDArray[Any], *, connectivity: int = 1) -> LabelMap
         np.maximum(labels, 0), background=0, connectivity=connectivity
     )
     return np.where(labels < 0, np.int32(-1), pieces.astype(np.int32, copy=False))
-
-
-def fold_specks(
-    labels: NDArray[Any], min_area: int, similarity: Similarity | None = None
-) -> LabelMap:
-    """Fold every segment of fewer than `min_area` pixels into the 4-neighbour it matches best.
-
-    The smallest goes first (ties: the lowest label), until no speck is left that has a neighbour;
-    background (0) is a neighbour like any other, ignored pixels (-1) are none. The best neighbour
-    has the highest similarity, then the longest shared border, then the lowest label. Labels of
-    folded segments are left unused: see `relabel_by_appearance`.
-
-    `similarity` compares the lines of two labels, higher is closer: a function of (speck,
-    neighbour), or an array (n + 1, n + 1) indexed by label, n = labels.max(), with the background
-    as row and column 0 (-inf there keeps specks out of it). Without it the border decides.
-
-    Raises InputError as `as_label_map` does, for a label above the number of pixels, or for a
-    similarity of another shape or with NaN.
-    """
-    labels = as_label_map(labels)
-    count = int(labels.max())
-    if count > labels.size:
-        raise InputError(f"labels: label {count} exceeds the number of pixels, {labels.size}")
-    areas = np.bincount(labels[labels >= 0], minlength=count + 1)
-    queue = [(int(areas[i]), int(i)) for i in np.flatnonzero((areas > 0) & (areas < min_area)) if i]
-    if not queue:
-        return labels.copy()
-    closeness = _closeness(similarity, count)
-    borders = shared_borders(labels)
-    heapq.heapify(queue)
-    folds: list[tuple[int, int]] = []
-    while queue:
-        area, speck = heapq.heappop(queue)
-        if area != areas[speck] or not borders[speck]:
-            continue
-        _, _, negative_host = max(
-            (closeness(speck, other), length, -other) for other, length in borders[speck].items()
-        )
-        host = -negative_host
-        folds.append((speck, host))
-        areas[host] += area
-        areas[speck] = 0
-        for other, length in borders.pop(speck).items():
-            del borders[other][speck]
-            if other != host:
-                borders[host][other] += length
-                borders[other][host] += length
-        if host > 0 and areas[host] < min_area:
-            heapq.heappush(queue, (int(areas[host]), host))
-    final = np.arange(count + 2, dtype=np.int32)
-    final[-1] = -1  # where label -1 indexes
-    for speck, host in reversed(folds):
-        final[speck] = final[host]
-    return final[labels]
-
-
-def _closeness(similarity: Similarity | None, count: int) -> Callable[[int, int], float]:
-    if similarity is None:
-        return lambda speck, other: 0.0
-    if callable(similarity):
-        return similarity
-    table = np.asarray(similarity)
-    if table.shape != (count + 1, count + 1) or np.isnan(table).any():
-        raise InputError(
-            f"similarity: expected shape {(count + 1, count + 1)} (row and column 0 the "
-            f"background) without NaN, got shape {table.shape}"
-        )
-    return lambda speck, other: float(table[speck, other])
 
 
 def shared_borders(labels: LabelMap) -> defaultdict[int, defaultdict[int, int]]:

@@ -19,28 +19,28 @@ GROWING_ZOOM = 2.0
 CLOSE = 1.2
 """Factor within which objects have the size that is wanted."""
 
-Seen = TypeVar("Seen")
+Maps = TypeVar("Maps")
 
 
 def search_zoom(
-    look: Callable[[float], tuple[LabelMap, Seen]], first: float, diameter: float
-) -> tuple[float | None, Seen | None]:
+    look: Callable[[float], tuple[LabelMap, Maps]], first: float, diameter: float
+) -> tuple[float | None, tuple[LabelMap, Maps] | None]:
     """Enlarge an image from a first look, which shows large objects whole, until objects fit.
 
     Not from above: enlarged too far, objects fall into parts, and parts of the right size look like
     objects of that size. Where there are no objects but texture, the search ends early.
 
     Args:
-        look: segments of the image at a zoom, and whatever else is seen there.
+        look: segments of the image at a zoom, and the maps they come from.
         first: zoom of the first look.
         diameter: wanted of the median segment, pixels, of the disc of equal area.
 
     Returns:
-        The zoom, None where no object is found; and what was seen there if a look was at that zoom.
+        The zoom, None where no object is found; and the look at that zoom if there was one.
     """
     zoom, largest, before = first, LARGEST_ZOOM * first, float("inf")
     while True:
-        objects, seen = look(zoom)
+        seen = objects, _ = look(zoom)
         if objects.any():
             factor = zoom_to_diameter(objects, diameter)
             if factor < 1 / CLOSE:

@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottomup_fast.components import LabelMap, relabel_by_appearance, segment_means
+from bottomup_fast.components import LabelMap, relabel_by_appearance
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_maps, resize_nearest
-from bottomup_fast.joining import join_fragments
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
 from bottomup_fast.object_search import search_zoom
-from bottomup_fast.pieces import pieces
+from bottomup_fast.ops import join_fragments, pieces, segment_scores
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.refinement import Patch, refine
 from bottomup_fast.segmentation import Segmentation
@@ -30,8 +29,8 @@ from bottomup_fast.tiling import windows
 if TYPE_CHECKING:
     from bottomup_fast.stream import TrackedFrame
 
-_TIGHT = 0.75
-"""Stability compares a segment's window with one of this fraction of the bandwidth."""
+Look = tuple[LabelMap, PixelMaps]
+"""Objects in an image at some zoom, and the maps they come from."""
 
 
 class Segmenter:
@@ -145,7 +144,11 @@ class Segmenter:
             seen = None
             if zoom is None:
                 zoom, seen = self._search(image)
-            labels, maps = self._at_scale(image, scale if zoom is None else zoom, seen)
+            if seen is None or self.keep_background:
+                zoomed = resize(image, *_zoomed(image, scale if zoom is None else zoom))
+                maps = self._maps(zoomed)
+                seen = self._pieces(maps), maps
+            labels, maps = _resized(*seen, *image.shape[1:])
         return self._finish(labels, maps, pixels), maps
 
     def zoom(self, image: Tensor) -> float | None:
@@ -158,14 +161,14 @@ class Segmenter:
         """
         return self._search(image)[0]
 
-    def _search(self, image: Tensor) -> tuple[float | None, PixelMaps | None]:
-        """The zoom, and the maps at that zoom if the last look was there."""
+    def _search(self, image: Tensor) -> tuple[float | None, Look | None]:
+        """The zoom, and the last look at the image if it was at that zoom."""
         preprocessing = self.settings.preprocessing
         assert preprocessing.scale is not None
         if preprocessing.object_diameter is None:
             return preprocessing.scale, None
 
-        def look(zoom: float) -> tuple[LabelMap, PixelMaps]:
+        def look(zoom: float) -> Look:
             seen = resize(image, *_zoomed(image, zoom))
             maps = pixel_maps(self.network, seen, self.settings, self.tile_size)
             return self._pieces(maps), maps
@@ -175,32 +178,22 @@ class Segmenter:
     def _maps(self, image: Tensor) -> PixelMaps:
         return pixel_maps(self.network, image, self.settings, self.tile_size, self.keep_background)
 
-    def _at_scale(
-        self, image: Tensor, scale: float, seen: PixelMaps | None
-    ) -> tuple[NDArray[np.int32], PixelMaps]:
-        """Segments at a zoom, where a search may have `seen` the image without its background."""
-        height, width = image.shape[1:]
-        if seen is None or self.keep_background:
-            seen = self._maps(resize(image, *_zoomed(image, scale)))
-        labels = resize_nearest(torch.from_numpy(self._pieces(seen)), height, width)
-        return relabel_by_appearance(labels.numpy()), resize_maps(seen, height, width)
-
-    def _at_resolutions(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
+    def _at_resolutions(self, image: Tensor) -> tuple[LabelMap, PixelMaps]:
         diameter = self.settings.preprocessing.joining_diameter
         return self._refined(image) if diameter is None else self._joined(image, diameter)
 
-    def _joined(self, image: Tensor, diameter: float) -> tuple[NDArray[np.int32], PixelMaps]:
+    def _joined(self, image: Tensor, diameter: float) -> tuple[LabelMap, PixelMaps]:
         """The largest resolution's map, its parts of large objects joined as the others say."""
         *coarser, finest = self.settings.preprocessing.resolutions
         maps = self._patch_maps(image, finest)
-        labels = self._pieces(maps)
+        labels = torch.from_numpy(self._pieces(maps))
         for resolution in reversed(coarser):
             zoom = resolution / max(image.shape[1:])
-            coarse = self._pieces(self._patch_maps(image, resolution))
+            coarse = torch.from_numpy(self._pieces(self._patch_maps(image, resolution)))
             labels = join_fragments(labels, coarse, min_area=np.pi / 4 * (diameter / zoom) ** 2)
-        return labels, maps
+        return labels.numpy(), maps
 
-    def _refined(self, image: Tensor) -> tuple[NDArray[np.int32], PixelMaps]:
+    def _refined(self, image: Tensor) -> tuple[LabelMap, PixelMaps]:
         """Section 4.1: the smallest resolution's map, refined by patches of the larger ones."""
         height, width = image.shape[1:]
         longest = max(height, width)
@@ -215,7 +208,7 @@ class Segmenter:
                 view = image[:, y0:y1, x0:x1]
                 side = max(1, round(max(view.shape[1:]) * resolution / longest))
                 patches.append(Patch(self._pieces(self._patch_maps(view, side)), (x0, y0, x1, y1)))
-            labels = refine(labels, patches).astype(np.int32)
+            labels = refine(labels, patches).astype(np.int32, copy=False)
         return labels, maps
 
     def _patch_maps(self, image: Tensor, longest: int) -> PixelMaps:
@@ -224,31 +217,40 @@ class Segmenter:
         seen = resize(image, *_zoomed(image, longest / max(height, width)))
         return resize_maps(self._maps(seen), height, width)
 
-    def _pieces(self, maps: PixelMaps) -> NDArray[np.int32]:
-        return pieces(maps, self.settings.clustering)
+    def _pieces(self, maps: PixelMaps) -> LabelMap:
+        clustering = self.settings.clustering
+        labels = pieces(
+            maps.index.cpu(),
+            maps.modes.cpu().float(),
+            split=clustering.split_components,
+            min_area=clustering.min_area,
+        )
+        return labels.numpy()
 
-    def _finish(
-        self, labels: NDArray[np.int32], maps: PixelMaps, pixels: NDArray[Any]
-    ) -> Segmentation:
+    def _finish(self, labels: LabelMap, maps: PixelMaps, pixels: NDArray[Any]) -> Segmentation:
         """Scores; segments that score as background are dropped where the model can tell."""
         clustering = self.settings.clustering
-        cosine = maps.cosine.cpu().numpy()
-        edge = np.cos(np.radians(clustering.bandwidth_deg))
+        cosine = maps.cosine.cpu()
         if self.leave_outliers:
-            labels = relabel_by_appearance(np.where(cosine < edge, 0, labels))
-        likeness = cosine if maps.foreground is None else maps.foreground.cpu().numpy()
-        tight = np.cos(np.radians(_TIGHT * clustering.bandwidth_deg))
-        means = segment_means(labels, likeness, cosine, cosine >= edge, cosine >= tight)
+            edge = np.cos(np.radians(clustering.bandwidth_deg))
+            labels = relabel_by_appearance(np.where(cosine.numpy() < edge, 0, labels))
+        likeness = cosine if maps.foreground is None else maps.foreground.cpu()
+        scores, quality, stability = (
+            values.numpy()
+            for values in segment_scores(
+                torch.from_numpy(labels), likeness, cosine, clustering.bandwidth_deg
+            )
+        )
         if maps.foreground is not None and not self.keep_background:
-            kept = means[0] >= clustering.min_score
+            kept = scores >= clustering.min_score
             number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-            labels, means = np.concatenate(([np.int32(0)], number))[labels], means[:, kept]
-        scores, quality, inside, well_inside = means
+            labels = np.concatenate(([np.int32(0)], number))[labels]
+            scores, quality, stability = scores[kept], quality[kept], stability[kept]
         return Segmentation(
             labels,
             scores=scores,
             predicted_iou=quality,
-            stability_score=well_inside / np.maximum(inside, 1e-9),
+            stability_score=stability,
             image=pixels,
             metadata={"model": self.settings.model_dump(mode="json")},
         )
@@ -304,6 +306,11 @@ def _override(
         return ModelSettings.model_validate(content)
     except ValueError as error:
         raise InputError(f"resolutions or scale: {change} is not possible") from error
+
+
+def _resized(labels: LabelMap, maps: PixelMaps, height: int, width: int) -> Look:
+    resized = resize_nearest(torch.from_numpy(labels), height, width).numpy()
+    return relabel_by_appearance(resized), resize_maps(maps, height, width)
 
 
 def _zoomed(image: Tensor, zoom: float) -> tuple[int, int]:

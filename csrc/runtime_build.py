@@ -11,7 +11,7 @@ from pathlib import Path
 import pybind11
 from setuptools import Extension
 
-FOLDERS = ("meanshift_cpu", "runtime")
+FOLDERS = ("meanshift_cpu", "merging", "runtime")
 """Of `csrc`: what the library consists of, beside common/simd.cpp."""
 BACKENDS = ("aoti.cpp", "tensorrt.cpp")
 """Sources that need other libraries."""

@@ -15,9 +15,9 @@ from scipy import ndimage
 
 import bottomup_fast as bf
 from bottomup_fast.inference import pixel_maps
-from bottomup_fast.joining import join_fragments
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import save_model
+from bottomup_fast.ops import join_fragments
 
 Pixels = NDArray[Any]
 Make = Callable[..., bf.Segmenter]
@@ -191,8 +191,9 @@ def test_resolutions_may_join_what_they_show_as_one(make: Make) -> None:
     check_partition(found, (60, 75))
     # One is 6 pixels wide at a side of 32 if its area is that of a disc of 6 * 75 / 32 pixels.
     area = np.pi / 4 * (6 * 75 / 32) ** 2
-    expected = join_fragments(parts.labels, whole.labels, min_area=area)
-    assert np.array_equal(found.labels, expected)
+    one, other = (torch.from_numpy(found.labels.copy()) for found in (parts, whole))
+    expected = join_fragments(one, other, min_area=area)
+    assert np.array_equal(found.labels, expected.numpy())
     assert whole.num_segments < found.num_segments < parts.num_segments
     # A single resolution has nothing to join; nor has any if no object is large enough.
     assert np.array_equal(segments(6.0, 96).labels, parts.labels)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from bottomup_fast.components import shared_pixels
 from bottomup_fast.errors import InputError
 from bottomup_fast.evaluation.inputs import LabelMap, LabelMaps, check_images, is_single_image
 
@@ -53,6 +53,19 @@ class Overlaps:
     iou: NDArray[np.float64]
     num_true: int
     num_pred: int
+
+
+def shared_pixels(one: NDArray[Any], other: NDArray[Any]) -> sparse.coo_array:
+    """Pixels that a label of one map (H, W), the row, and of another, the column, have in common.
+
+    Labels are 0 or above. Each pair that occurs is there once, in ascending order.
+    """
+    table = sparse.csr_array(
+        (np.ones(one.size, np.int64), (one.ravel(), other.ravel())),
+        shape=(int(one.max(initial=0)) + 1, int(other.max(initial=0)) + 1),
+    )
+    table.sum_duplicates()
+    return table.tocoo()
 
 
 def _number(labels: LabelMap, values: NDArray[Any], counts: NDArray[np.bool_]) -> NDArray[np.int64]:

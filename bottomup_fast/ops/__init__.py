@@ -9,6 +9,7 @@ from bottomup_fast.ops.cluster_regions import cluster_regions
 from bottomup_fast.ops.library import build_info
 from bottomup_fast.ops.losses import TERMS, contrast_samples, losses, target_lines
 from bottomup_fast.ops.mean_shift import mean_shift
+from bottomup_fast.ops.merging import join_fragments, pieces, segment_scores
 
 __all__ = [
     "TERMS",
@@ -18,7 +19,10 @@ __all__ = [
     "cluster",
     "cluster_regions",
     "contrast_samples",
+    "join_fragments",
     "losses",
     "mean_shift",
+    "pieces",
+    "segment_scores",
     "target_lines",
 ]

@@ -8,7 +8,8 @@
 #include <string>
 
 #include "bottomup/merging.h"
-#include "runtime/label_maps.h"
+#include "merging/label_maps.h"
+#include "merging/pieces.h"
 #include "runtime/preprocessing.h"
 #include "runtime/tiling.h"
 #include "runtime/view_maps.h"
@@ -22,7 +23,6 @@ constexpr double kSearchedZoom = 4.0; // up to which objects are sought while th
 constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture does not
 constexpr double kClose = 1.2;        // factor within which objects have the wanted size
 constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
-constexpr double kTight = 0.75;       // of the bandwidth: the window that stability compares with
 
 double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
 
@@ -65,14 +65,6 @@ double zoom_to_diameter(const LabelMap &labels, double diameter) {
       areas.size() % 2 == 1 ? upper : (static_cast<double>(areas[middle - 1]) + upper) / 2;
   return std::clamp(diameter / std::sqrt(4 / std::numbers::pi * median), 1 / kMostZoom, kMostZoom);
 }
-
-/// Sums over the pixels of each segment.
-struct SegmentSums {
-  int64_t area = 0, inside = 0, well_inside = 0; // of the window, of a tighter one
-  double likeness = 0, cosine = 0;
-
-  double mean(double sum) const { return sum / static_cast<double>(std::max<int64_t>(area, 1)); }
-};
 
 /// What `work` gives, and adds the seconds that it takes.
 template <typename Work> auto timed(double &seconds, const Work &work) {
@@ -132,7 +124,7 @@ private:
     double zoom = first, before = std::numeric_limits<double>::infinity();
     while (preprocessing.object_diameter) {
       const PixelMaps seen = map(zoomed(image_, zoom), false);
-      const LabelMap objects = pieces(seen);
+      const LabelMap objects = pieces_of(seen);
       if (std::ranges::max(objects.values) > 0) {
         const double factor = zoom_to_diameter(objects, *preprocessing.object_diameter);
         if (factor < 1 / kClose) {
@@ -143,7 +135,7 @@ private:
         if (factor < kClose || texture || zoom == largest) {
           if (options_.keep_background)
             break;
-          return at_scale(seen);
+          return at_scale(objects, seen);
         }
         zoom = std::min(zoom * std::min(factor, kLargestStep), largest);
         before = factor;
@@ -154,11 +146,12 @@ private:
         break;
       }
     }
-    return at_scale(map(zoomed(image_, zoom), options_.keep_background));
+    const PixelMaps seen = map(zoomed(image_, zoom), options_.keep_background);
+    return at_scale(pieces_of(seen), seen);
   }
 
-  Segmentation at_scale(const PixelMaps &seen) {
-    const LabelMap labels = resize_nearest(pieces(seen), image_.height, image_.width);
+  Segmentation at_scale(const LabelMap &objects, const PixelMaps &seen) {
+    const LabelMap labels = resize_nearest(objects, image_.height, image_.width);
     return finish(relabel_by_appearance(labels), resized(seen, image_.height, image_.width));
   }
 
@@ -176,12 +169,12 @@ private:
     std::vector<PixelMaps> found = maps(std::move(views), options_.keep_background);
     for (PixelMaps &view : found)
       view = resized(view, image_.height, image_.width);
-    LabelMap labels = pieces(found.front());
+    LabelMap labels = pieces_of(found.front());
     for (size_t i = 1; i < found.size(); ++i) {
       const auto resolution = static_cast<double>(resolutions[resolutions.size() - 1 - i]);
       const double zoom = resolution / static_cast<double>(std::max(image_.height, image_.width));
       const double side = diameter / zoom;
-      labels = join_fragments(labels, pieces(found[i]), std::numbers::pi / 4 * side * side);
+      labels = join_fragments(labels, pieces_of(found[i]), std::numbers::pi / 4 * side * side);
     }
     return finish(labels, found.front());
   }
@@ -207,11 +200,11 @@ private:
     const std::vector<PixelMaps> found = maps(std::move(views), options_.keep_background);
     auto next = found.begin();
     const PixelMaps coarse = resized(*next++, image_.height, image_.width);
-    LabelMap labels = pieces(coarse);
+    LabelMap labels = pieces_of(coarse);
     for (const std::vector<Rectangle> &grid : finer) {
       std::vector<Patch> patches;
       for (const Rectangle &window : grid)
-        patches.push_back({pieces(resized(*next++, window.height(), window.width())), window.x0,
+        patches.push_back({pieces_of(resized(*next++, window.height(), window.width())), window.x0,
                            window.y0, window.x1, window.y1});
       labels = refine(labels, patches);
     }
@@ -233,35 +226,12 @@ private:
     return zoomed(image, longest / static_cast<double>(std::max(image.height, image.width)));
   }
 
-  /// Segments from modes: connected pieces if asked for, specks folded, numbered.
-  LabelMap pieces(const PixelMaps &maps) const {
+  LabelMap pieces_of(const PixelMaps &maps) const {
     const ClusteringSettings &clustering = settings_.clustering;
-    LabelMap labels = maps.index;
-    for (int32_t &label : labels.values)
-      ++label;
-    if (clustering.split_components)
-      labels = split_components(labels);
-    if (clustering.min_area > 1)
-      labels = fold_specks(labels, clustering.min_area, line_similarity(labels, maps));
-    return relabel_by_appearance(labels);
-  }
-
-  /// |cos| between the modes of two segments; background is the last resort.
-  Similarity line_similarity(const LabelMap &labels, const PixelMaps &maps) const {
-    std::vector<int32_t> mode_of(*std::ranges::max_element(labels.values) + 1);
-    for (int64_t pixel = 0; pixel < labels.size(); ++pixel)
-      mode_of[labels.values[pixel]] = maps.index.values[pixel];
     const int64_t dimensions = settings_.architecture.feature_dim;
-    return [&maps, dimensions, mode_of = std::move(mode_of)](int32_t one, int32_t other) {
-      if (other == 0 || maps.modes.empty())
-        return -1.0;
-      const float *a = &maps.modes[mode_of[one] * dimensions];
-      const float *b = &maps.modes[mode_of[other] * dimensions];
-      float product = 0;
-      for (int64_t d = 0; d < dimensions; ++d)
-        product += a[d] * b[d];
-      return static_cast<double>(std::abs(product));
-    };
+    const int64_t num_modes = static_cast<int64_t>(maps.modes.size()) / dimensions;
+    return pieces(maps.index, maps.modes.data(), num_modes, dimensions, clustering.split_components,
+                  clustering.min_area);
   }
 
   /// Scores; segments that score as background are dropped where the model can tell.
@@ -274,48 +244,32 @@ private:
           labels.values[pixel] = 0;
       labels = relabel_by_appearance(labels);
     }
-    std::vector<SegmentSums> sums = segment_sums(labels, maps);
+    const std::vector<float> &likeness =
+        maps.foreground ? maps.foreground->values : maps.cosine.values;
+    auto [scores, cosine, stability] = segment_scores(
+        labels, likeness.data(), maps.cosine.values.data(), clustering.bandwidth_deg);
     if (maps.foreground && !options_.keep_background) {
-      const auto scored = std::move(sums);
-      std::vector<int32_t> number(scored.size());
-      sums.assign(1, scored[0]);
-      for (size_t label = 1; label < scored.size(); ++label)
-        if (scored[label].mean(scored[label].likeness) >= clustering.min_score) {
-          number[label] = static_cast<int32_t>(sums.size());
-          sums.push_back(scored[label]);
+      std::vector<int32_t> number(scores.size() + 1);
+      int32_t count = 0;
+      for (size_t segment = 0; segment < scores.size(); ++segment)
+        if (scores[segment] >= clustering.min_score) {
+          number[segment + 1] = count + 1;
+          scores[count] = scores[segment];
+          cosine[count] = cosine[segment];
+          stability[count] = stability[segment];
+          ++count;
         }
+      for (auto *values : {&scores, &cosine, &stability})
+        values->resize(count);
       for (int32_t &label : labels.values)
         label = number[label];
     }
     Segmentation result;
-    for (auto segment = sums.begin() + 1; segment != sums.end(); ++segment) {
-      const auto well_inside = static_cast<double>(segment->well_inside);
-      const auto inside = static_cast<double>(segment->inside);
-      result.scores.push_back(segment->mean(segment->likeness));
-      result.predicted_iou.push_back(segment->mean(segment->cosine));
-      result.stability_score.push_back(segment->mean(well_inside) /
-                                       std::max(segment->mean(inside), 1e-9));
-    }
     result.labels = std::move(labels);
+    result.scores = std::move(scores);
+    result.predicted_iou = std::move(cosine);
+    result.stability_score = std::move(stability);
     return result;
-  }
-
-  /// Of the background and segments 1..n, numbered by appearance.
-  std::vector<SegmentSums> segment_sums(const LabelMap &labels, const PixelMaps &maps) const {
-    const double bandwidth = settings_.clustering.bandwidth_deg;
-    const double edge = cosine_of(bandwidth), tight = cosine_of(kTight * bandwidth);
-    const std::vector<float> &cosine = maps.cosine.values;
-    const std::vector<float> &likeness = maps.foreground ? maps.foreground->values : cosine;
-    std::vector<SegmentSums> sums(*std::ranges::max_element(labels.values) + 1);
-    for (int64_t pixel = 0; pixel < labels.size(); ++pixel) {
-      SegmentSums &segment = sums[labels.values[pixel]];
-      ++segment.area;
-      segment.inside += cosine[pixel] >= edge;
-      segment.well_inside += cosine[pixel] >= tight;
-      segment.likeness += likeness[pixel];
-      segment.cosine += cosine[pixel];
-    }
-    return sums;
   }
 
   const ModelSettings &settings_;

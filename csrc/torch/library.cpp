@@ -18,4 +18,8 @@ STABLE_TORCH_LIBRARY(bottomup_fast, library) {
               "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def("cluster_regions(Tensor points, Tensor regions, float bandwidth_deg, "
               "int min_support) -> (Tensor, Tensor, Tensor)");
+  library.def("pieces(Tensor index, Tensor modes, bool split, int min_area) -> Tensor");
+  library.def("join_fragments(Tensor labels, Tensor coarse, float min_area) -> Tensor");
+  library.def("segment_scores(Tensor labels, Tensor likeness, Tensor cosine, "
+              "float bandwidth_deg) -> (Tensor, Tensor, Tensor)");
 }

@@ -98,6 +98,7 @@ def program(name: str, sanitizer: str = "none") -> Path:
         headers = (f"-I{CSRC / 'runtime/include'}", "-DBOTTOMUP_CUDA=1", "-Wno-psabi")
         kernels = sorted((CSRC / "meanshift_cuda").glob("*.cu"))
         library = [CSRC / "common/simd.cpp", *sorted((CSRC / "meanshift_cpu").glob("*.cpp"))]
+        library += sorted((CSRC / "merging").glob("*.cpp"))
         library += sorted((CSRC / "runtime").glob("*.cpp"))
         library += sorted((CSRC / "runtime/cuda").glob("*.c*"))
         jobs += [(source, ("g++", *KERNELS, *watch)) for source in kernels]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 def build(folder: Path, kind: str, *programs: str) -> None:
     sources = [ROOT / "csrc/common/simd.cpp", *(ROOT / "csrc/meanshift_cpu").glob("*.cpp")]
+    sources += (ROOT / "csrc/merging").glob("*.cpp")
     without = ("aoti.cpp", "tensorrt.cpp")  # they need other libraries
     runtime = (ROOT / "csrc/runtime").glob("*.cpp")
     sources += [file for file in runtime if file.name not in without]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from merging_cases import fold_one_by_one, joined_one_by_one
 from random_labels import Labels, random_labels
 
 import bottomup_fast as bf
 from bottomup_fast import components, runtime
-from bottomup_fast.joining import join_fragments
 
 
 @settings(max_examples=150, deadline=None)
@@ -25,7 +25,7 @@ def test_pieces(seed: int, height: int, width: int, min_area: int) -> None:
         expected = components.split_components(labels, connectivity=connectivity)
         assert np.array_equal(pieces, expected)
         folded = runtime.fold_specks(pieces, min_area)
-        assert np.array_equal(folded, components.fold_specks(expected, min_area))
+        assert np.array_equal(folded, fold_one_by_one(expected, min_area, None))
 
 
 @settings(max_examples=200, deadline=None)
@@ -62,7 +62,7 @@ def test_refinement(
 def test_joining(seed: int, height: int, width: int, min_area: float) -> None:
     rng = np.random.default_rng(seed)
     labels, coarse = random_labels(rng, height, width), random_labels(rng, height, width)
-    expected = join_fragments(labels, coarse, min_area=min_area)
+    expected = joined_one_by_one(labels, coarse, min_area)
     assert np.array_equal(runtime.join_fragments(labels, coarse, min_area=min_area), expected)
 
 

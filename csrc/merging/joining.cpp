@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bottomup/merging.h"
-#include "runtime/label_maps.h"
+#include "merging/label_maps.h"
 
 namespace bottomup {
 namespace {

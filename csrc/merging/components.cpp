@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "bottomup/merging.h"
-#include "runtime/label_maps.h"
+#include "merging/label_maps.h"
 
 namespace bottomup {
 namespace {

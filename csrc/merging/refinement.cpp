@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "bottomup/merging.h"
-#include "runtime/label_maps.h"
+#include "merging/label_maps.h"
 
 namespace bottomup {
 namespace {

@@ -1,5 +1,5 @@
 // The exact Euclidean feature transform, in two passes along the axes (Maurer et al., PAMI 2003).
-#include "runtime/label_maps.h"
+#include "merging/label_maps.h"
 
 namespace bottomup {
 namespace {

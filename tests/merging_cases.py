@@ -1,0 +1,53 @@
+"""What merging does, segment by segment: the definitions that the compiled code is held to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bottomup_fast.components import relabel_by_appearance
+
+Labels = NDArray[np.int32]
+
+
+def fold_one_by_one(
+    labels: Labels, min_area: int, similarity: NDArray[np.float64] | None
+) -> Labels:
+    """The definition, with everything counted afresh after each fold."""
+    labels = labels.copy()
+    stuck: set[int] = set()
+    while True:
+        areas = {i: int((labels == i).sum()) for i in set(labels[labels > 0].tolist()) - stuck}
+        specks = sorted((area, i) for i, area in areas.items() if area < min_area)
+        if not specks:
+            return labels
+        speck = specks[0][1]
+        padded = np.pad(labels, 1, constant_values=-1)
+        inside = padded == speck
+        touching = np.concatenate(
+            [np.roll(padded, step, axis)[inside] for axis in (0, 1) for step in (1, -1)]
+        )
+        hosts = set(touching.tolist()) - {speck, -1}
+        if not hosts:
+            stuck.add(speck)
+            continue
+        labels[labels == speck] = max(
+            hosts,
+            key=lambda j: (
+                0.0 if similarity is None else similarity[speck, j],
+                int((touching == j).sum()),
+                -j,
+            ),
+        )
+
+
+def joined_one_by_one(labels: Labels, coarse: Labels, min_area: float) -> Labels:
+    """The segments joined that lie, by more than half, in one coarser segment of `min_area`."""
+    result = labels.astype(np.int64)
+    for segment in np.unique(labels[labels > 0]):
+        inside = labels == segment
+        for whole in np.unique(coarse[coarse > 0]):
+            holder = coarse == whole
+            if holder.sum() >= min_area and 2 * (inside & holder).sum() > inside.sum():
+                result[inside] = 1_000_000 + whole
+    return relabel_by_appearance(result)
