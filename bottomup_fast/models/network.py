@@ -15,6 +15,8 @@ from bottomup_fast.models.position import position_code
 from bottomup_fast.settings import ModelSettings
 
 MULTIPLE = STRIDES[-1]
+STRIP_PIXELS = 1 << 13
+"""That position codes are computed for at once on CPUs."""
 CODED_WIDTH = 32
 """Channels of the decoder's last convolutions in front of a position code: few numbers follow."""
 
@@ -84,7 +86,25 @@ class BottomUpNetwork(nn.Module):
         with torch.autocast("cpu", enabled=False):
             maps = self.encoder(padded)
         output = self.decoder(maps)[..., :height, :width]
-        features = output[:, : self.described]
-        if self.position is not None:
-            features = self.position(features, origin)
-        return torch.tanh(features), output[:, self.described] if self.foreground else None
+        features = self._features(output[:, : self.described], origin)
+        return features, output[:, self.described] if self.foreground else None
+
+    def _features(self, described: Tensor, origin: Tensor | None) -> Tensor:
+        if self.position is None:
+            return torch.tanh(described)
+        if described.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return torch.tanh(self.position(described, origin))
+        # Strip by strip, what the code is computed from stays in the cache: half the time.
+        batch, _, height, width = described.shape
+        features = described.new_empty(
+            (batch, self.feature_dim, height, width), dtype=torch.float32
+        )
+        if origin is None:
+            origin = described.new_zeros((batch, 2), dtype=torch.float32)
+        rows = max(1, STRIP_PIXELS // width)
+        for y in range(0, height, rows):
+            strip = slice(y, y + rows)
+            corner = origin + origin.new_tensor([y, 0])
+            code = self.position(described[:, :, strip], corner)
+            torch.tanh(code, out=features[:, :, strip])
+        return features

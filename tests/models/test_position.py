@@ -161,3 +161,23 @@ def test_place_and_scale_are_learnt() -> None:
     gradient = network.decoder.output.weight.grad
     assert gradient is not None
     assert (gradient != 0).any(1).all()
+
+
+@pytest.mark.parametrize("largest", [None, 60.0])
+@pytest.mark.parametrize("shape", [(2, 40, 300), (1, 3, 9000), (1, 1, 1)])
+def test_features_computed_in_strips_are_those_computed_at_once(
+    largest: float | None, shape: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    network = BottomUpNetwork(
+        "mobilenetv3_small_050", 16, 20, position_scale=10.0, largest_scale=largest
+    ).eval()
+    batch, height, width = shape
+    described = torch.randn(batch, network.described, height, width)
+    for origin in (None, torch.tensor([[5.0, 7.0]]).expand(batch, 2)):
+        assert network.position is not None
+        expected = torch.tanh(network.position(described, origin))
+        with torch.no_grad():
+            found = network._features(described, origin)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
