@@ -16,6 +16,7 @@ from bottomup_fast.components import LabelMap, relabel_by_appearance
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_maps, resize_nearest
+from bottomup_fast.models.folding import fold_normalisation
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
 from bottomup_fast.object_search import search_zoom
@@ -70,7 +71,7 @@ class Segmenter:
         if tile_size < 32:
             raise InputError(f"tile_size must be at least 32, got {tile_size}")
         self.device = choose_device(device)
-        network = network.to(self.device).eval()
+        network = fold_normalisation(network).to(self.device).eval()
         self.network = network.to(memory_format=torch.channels_last)
         self.settings = _override(settings, resolutions, scale)
         self.keep_background = keep_background

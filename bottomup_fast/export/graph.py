@@ -12,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from bottomup_fast.errors import InputError
 from bottomup_fast.export.description import Precision
+from bottomup_fast.models.folding import fold_normalisation
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
 
 MAX_SIDE = 8192
@@ -43,7 +44,7 @@ class NormalisedNetwork(nn.Module):
         assert network.settings is not None
         preprocessing = network.settings.preprocessing
         self.dtype: torch.dtype = getattr(torch, precision)
-        self.network = copy.deepcopy(network).to("cpu", self.dtype).eval()
+        self.network = copy.deepcopy(fold_normalisation(network)).to("cpu", self.dtype).eval()
         if self.network.position is not None:  # half precision would round places by whole pixels
             self.network.position.float()
         fix_padding(self.network)

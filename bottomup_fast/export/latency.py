@@ -18,6 +18,7 @@ from bottomup_fast import segmenter as stages
 from bottomup_fast.export.aoti import export_aoti, load_aoti
 from bottomup_fast.export.onnx_file import export_onnx, load_onnx
 from bottomup_fast.images import ImageSource, read_image
+from bottomup_fast.models.folding import fold_normalisation
 from bottomup_fast.models.network import BottomUpNetwork
 from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.segmenter import Segmenter
@@ -75,6 +76,7 @@ def make_segmenter(
         InputError: impossible resolutions.
     """
     if backend in ("eager", "compile"):
+        network = fold_normalisation(network)
         return Segmenter(TimedNetwork(network, backend == "compile"), "cpu", resolutions)
     with tempfile.TemporaryDirectory() as folder:
         onnx = backend.endswith("onnxruntime")
