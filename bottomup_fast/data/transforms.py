@@ -28,6 +28,7 @@ class AugmentationSettings(Settings):
             of the disc of equal area), for domains whose pictures come at any magnification.
         focus: probability that a crop is placed on a random entity, rather than anywhere.
         rotate: rotate by any angle; else the image keeps its upright.
+        stretch: largest ratio of the zooms along two axes, drawn log-uniformly from its inverse up.
         flip: mirror half of the images (both ways if they are also rotated).
         invert: probability of inverting intensities.
         channel_shuffle: probability of permuting the colour channels.
@@ -45,6 +46,7 @@ class AugmentationSettings(Settings):
     object_diameter: Positive | None = None
     focus: Fraction = 0.0
     rotate: bool = False
+    stretch: Annotated[float, Field(ge=1, le=MAX_ZOOM)] = 1.0
     flip: bool = True
     invert: Fraction = 0.0
     channel_shuffle: Fraction = 0.0
@@ -95,7 +97,8 @@ def random_crop(
     settings: AugmentationSettings,
     generator: np.random.Generator,
 ) -> tuple[FloatImage, Labels]:
-    """Zoom, rotate, mirror and crop in one resampling; images are mirrored beyond their border."""
+    """Zoom, stretch, rotate, mirror and crop in one resampling; beyond its border an image is
+    mirrored."""
     low, high = settings.scale
     zoom = np.exp(generator.uniform(np.log(low), np.log(high)))
     if settings.object_diameter is not None:
@@ -103,6 +106,9 @@ def random_crop(
     angle = generator.uniform(0, 2 * np.pi) if settings.rotate else 0.0
     cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
     matrix = np.array([[cosine, -sine], [sine, cosine]])
+    if settings.stretch > 1:
+        ratio = settings.stretch ** generator.uniform(-1, 1)
+        matrix *= np.sqrt([ratio, 1 / ratio])
     if settings.flip and generator.random() < 0.5:
         matrix[:, 1] *= -1
     centre = _crop_centre(labels, np.abs(matrix).sum(1) * crop / 2, settings.focus, generator)

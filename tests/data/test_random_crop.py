@@ -46,9 +46,10 @@ def interior(labels: Labels) -> NDArray[np.bool_]:
         AugmentationSettings(scale=(1, 1), flip=False, rotate=True),
         AugmentationSettings(scale=(0.5, 0.5), flip=False),
         AugmentationSettings(scale=(2.5, 2.5), flip=False),
-        AugmentationSettings(scale=(0.5, 2), flip=True, rotate=True, focus=0.5),
+        AugmentationSettings(scale=(1, 1), flip=False, stretch=2.0),
+        AugmentationSettings(scale=(0.5, 2), flip=True, rotate=True, stretch=1.5, focus=0.5),
     ],
-    ids=["plain", "flip", "rotate", "shrink", "enlarge", "all"],
+    ids=["plain", "flip", "rotate", "shrink", "enlarge", "stretch", "all"],
 )
 def test_image_and_labels_stay_aligned(settings: AugmentationSettings) -> None:
     image, labels = mosaic(150, 190)
@@ -76,6 +77,20 @@ def test_types_and_shapes() -> None:
     assert view_labels.shape == (48, 48)
     assert view.dtype == np.float32
     assert view_labels.dtype == np.int32
+
+
+def test_stretched_objects_are_longer_or_wider_and_keep_their_area() -> None:
+    rows, columns = np.indices((160, 160)) - 79.5
+    disc = (np.hypot(rows, columns) < 30).astype(np.int32)
+    settings = AugmentationSettings(scale=(1, 1), stretch=2.0)
+    ratios = []
+    for seed in range(40):
+        _, view = random_crop(np.zeros((160, 160, 3), np.float32), disc, 150, settings, rng(seed))
+        height, width = (np.ptp(np.nonzero(view == 1)[axis]) + 1 for axis in (0, 1))
+        assert (view == 1).sum() == pytest.approx(disc.sum(), rel=0.03)
+        ratios.append(height / width)
+    assert 0.49 < min(ratios) < 0.7
+    assert 1.4 < max(ratios) < 2.05
 
 
 def test_half_of_the_crops_are_mirrored() -> None:
