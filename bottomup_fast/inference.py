@@ -202,7 +202,9 @@ def resize_nearest(values: Tensor, height: int, width: int) -> Tensor:
         ((torch.arange(size, device=values.device) + 0.5) * (old / size)).long().clamp_max(old - 1)
         for size, old in ((height, values.shape[0]), (width, values.shape[1]))
     )
-    return values[rows[:, None], columns]
+    # Bytes are moved, whatever they mean, and torch is four times as fast at that for float32.
+    moved = values.view(torch.float32) if values.dtype == torch.int32 else values
+    return moved.index_select(1, columns).index_select(0, rows).view(values.dtype)
 
 
 def resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:

@@ -15,7 +15,9 @@ LARGEST_ZOOM = 8.0
 SEARCHED_ZOOM = 4.0
 """up to which objects are looked for while there are none."""
 GROWING_ZOOM = 2.0
-"""beyond which objects must grow with the image: texture looks alike at every zoom."""
+"""beyond which objects must grow with the image: texture looks alike at every zoom, or nearly."""
+GROWTH = 0.4
+"""Power of the factor by which an image is enlarged, by which its objects must grow at least."""
 CLOSE = 1.2
 """Factor within which objects have the size that is wanted."""
 
@@ -38,17 +40,18 @@ def search_zoom(
     Returns:
         The zoom, None where no object is found; and the look at that zoom if there was one.
     """
-    zoom, largest, before = first, LARGEST_ZOOM * first, float("inf")
+    zoom, largest, grown, before = first, LARGEST_ZOOM * first, 1.0, float("inf")
     while True:
         seen = objects, _ = look(zoom)
         if objects.any():
             factor = zoom_to_diameter(objects, diameter)
             if factor < 1 / CLOSE:
                 return zoom * factor, None
-            texture = zoom > GROWING_ZOOM * first and factor >= before
+            texture = zoom > GROWING_ZOOM * first and factor >= before / grown**GROWTH
             if factor < CLOSE or texture or zoom == largest:
                 return zoom, seen
-            zoom, before = min(zoom * min(factor, LARGEST_STEP), largest), factor
+            enlarged = min(zoom * min(factor, LARGEST_STEP), largest)
+            zoom, grown, before = enlarged, enlarged / zoom, factor
         elif zoom < SEARCHED_ZOOM * first:
             zoom *= LARGEST_STEP
         else:

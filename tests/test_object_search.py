@@ -85,15 +85,22 @@ def test_without_objects_there_is_no_zoom() -> None:
     assert world.zooms == [0.5, 1.0, 2.0]
 
 
-def test_texture_that_looks_alike_at_every_zoom_is_not_enlarged_for_long() -> None:
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [(0, [0.5, 0.89, 1.57]), (0.3, [0.5, 0.89, 1.33])],
+)
+def test_texture_that_looks_alike_at_every_zoom_is_not_enlarged_for_long(
+    growth: float, expected: list[float]
+) -> None:
     zooms: list[float] = []
 
     def texture(zoom: float) -> tuple[LabelMap, float]:
         zooms.append(zoom)
         tiles = np.arange(1, 17, dtype=np.int32).reshape(4, 4)
-        return np.kron(tiles, np.ones((16, 16), np.int32)), zoom
+        side = round(16 * (zoom / FIRST) ** growth)
+        return np.kron(tiles, np.ones((side, side), np.int32)), zoom
 
     zoom, seen = search_zoom(texture, FIRST, WANTED)
-    assert zooms == pytest.approx([0.5, 0.886, 1.571], abs=1e-3)
+    assert zooms == pytest.approx(expected, abs=0.03)
     assert seen is not None
     assert zoom == seen[1] == zooms[-1]

@@ -20,7 +20,8 @@ namespace {
 constexpr double kLargestStep = 2.0;  // factor between looks at an image, for its objects' size
 constexpr double kLargestZoom = 8.0;  // times the first look's, to enlarge small objects, and
 constexpr double kSearchedZoom = 4.0; // up to which objects are sought while there are none
-constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture does not
+constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture hardly does
+constexpr double kGrowth = 0.4;       // power of an enlargement by which they must grow at least
 constexpr double kClose = 1.2;        // factor within which objects have the wanted size
 constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
 
@@ -121,7 +122,7 @@ private:
   Segmentation at_scale() {
     const PreprocessingSettings &preprocessing = settings_.preprocessing;
     const double first = *preprocessing.scale, largest = kLargestZoom * first;
-    double zoom = first, before = std::numeric_limits<double>::infinity();
+    double zoom = first, grown = 1, before = std::numeric_limits<double>::infinity();
     while (preprocessing.object_diameter) {
       const PixelMaps seen = map(zoomed(image_, zoom), false);
       const LabelMap objects = pieces_of(seen);
@@ -131,13 +132,16 @@ private:
           zoom *= factor;
           break;
         }
-        const bool texture = zoom > kGrowingZoom * first && factor >= before;
+        const bool texture =
+            zoom > kGrowingZoom * first && factor >= before / std::pow(grown, kGrowth);
         if (factor < kClose || texture || zoom == largest) {
           if (options_.keep_background)
             break;
           return at_scale(objects, seen);
         }
-        zoom = std::min(zoom * std::min(factor, kLargestStep), largest);
+        const double enlarged = std::min(zoom * std::min(factor, kLargestStep), largest);
+        grown = enlarged / zoom;
+        zoom = enlarged;
         before = factor;
       } else if (zoom < kSearchedZoom * first) {
         zoom *= kLargestStep;
