@@ -19,7 +19,9 @@ GROWING_ZOOM = 2.0
 GROWTH = 0.4
 """Power of the factor by which an image is enlarged, by which its objects must grow at least."""
 CLOSE = 1.2
-"""Factor within which objects have the size that is wanted."""
+"""Factor within which objects have the size that is wanted, and"""
+NEARLY_CLOSE = 1.35
+"""within which they do at `SEARCHED_ZOOM` and beyond, where one more look costs most."""
 
 Maps = TypeVar("Maps")
 
@@ -48,7 +50,8 @@ def search_zoom(
             if factor < 1 / CLOSE:
                 return zoom * factor, None
             texture = zoom > GROWING_ZOOM * first and factor >= before / grown**GROWTH
-            if factor < CLOSE or texture or zoom == largest:
+            close = CLOSE if zoom < SEARCHED_ZOOM * first else NEARLY_CLOSE
+            if factor < close or texture or zoom == largest:
                 return zoom, seen
             enlarged = min(zoom * min(factor, LARGEST_STEP), largest)
             zoom, grown, before = enlarged, enlarged / zoom, factor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bottomup_fast.components import LabelMap
-from bottomup_fast.object_search import CLOSE, LARGEST_ZOOM, search_zoom
+from bottomup_fast.object_search import CLOSE, LARGEST_ZOOM, SEARCHED_ZOOM, search_zoom
 
 FIRST, WANTED = 0.5, 32.0
 WHOLE = 1.6 * WANTED
@@ -69,6 +69,14 @@ def test_objects_larger_than_wanted_at_the_first_look() -> None:
     assert zoom < FIRST / CLOSE
     assert seen is None
     assert world.zooms == [FIRST]
+
+
+def test_much_enlarged_objects_need_not_be_of_quite_the_wanted_size() -> None:
+    world = World(12.5)
+    zoom, seen = search_zoom(world, FIRST, WANTED)
+    assert seen is not None
+    assert zoom == seen[1] == SEARCHED_ZOOM * FIRST
+    assert 12.5 * zoom < WANTED / CLOSE
 
 
 def test_small_objects_are_enlarged_so_far_and_no_farther() -> None:

@@ -23,6 +23,7 @@ constexpr double kSearchedZoom = 4.0; // up to which objects are sought while th
 constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture hardly does
 constexpr double kGrowth = 0.4;       // power of an enlargement by which they must grow at least
 constexpr double kClose = 1.2;        // factor within which objects have the wanted size
+constexpr double kNearlyClose = 1.35; // the same at the searched zoom and beyond
 constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
 
 double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
@@ -134,7 +135,8 @@ private:
         }
         const bool texture =
             zoom > kGrowingZoom * first && factor >= before / std::pow(grown, kGrowth);
-        if (factor < kClose || texture || zoom == largest) {
+        const double close = zoom < kSearchedZoom * first ? kClose : kNearlyClose;
+        if (factor < close || texture || zoom == largest) {
           if (options_.keep_background)
             break;
           return at_scale(objects, seen);
