@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "bottomup/merging.h"
@@ -11,8 +10,6 @@ namespace bottomup {
 namespace {
 
 constexpr double kTight = 0.75; // of the bandwidth: the window that stability compares with
-
-double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
 
 /// |cos| between the modes of two segments; background is the last resort.
 Similarity line_similarity(const LabelMap &labels, const Grid<int32_t> &index, const float *modes,
@@ -46,10 +43,10 @@ LabelMap pieces(const Grid<int32_t> &index, const float *modes, int64_t num_mode
     ++label;
   // Either way no label exceeds the number of pixels, of which there may be fewer than modes.
   labels = split ? split_components(labels) : relabel_by_appearance(labels);
-  if (min_area > 1)
-    labels =
-        fold_specks(labels, min_area, line_similarity(labels, index, modes, num_modes, dimensions));
-  return relabel_by_appearance(labels);
+  if (min_area <= 1)
+    return labels;
+  return relabel_by_appearance(
+      fold_specks(labels, min_area, line_similarity(labels, index, modes, num_modes, dimensions)));
 }
 
 SegmentScores segment_scores(const LabelMap &labels, const float *likeness, const float *cosine,

@@ -1,12 +1,15 @@
 // From the mode of every pixel to segments and their scores.
 #pragma once
 
+#include <cmath>
+#include <numbers>
 #include <vector>
 
-#include "bottomup/segmenter.h"
 #include "bottomup/types.h"
 
 namespace bottomup {
+
+inline double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
 
 /// Segments from modes: connected pieces if asked for, specks folded, numbered 1..n by first
 /// appearance; 0 is background.

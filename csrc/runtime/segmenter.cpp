@@ -26,8 +26,6 @@ constexpr double kClose = 1.2;        // factor within which objects have the wa
 constexpr double kNearlyClose = 1.35; // the same at the searched zoom and beyond
 constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
 
-double cosine_of(double degrees) { return std::cos(degrees * (std::numbers::pi / 180)); }
-
 Planes resized(const Planes &image, double zoom) {
   const auto side = [&](int64_t length) {
     return std::max<int64_t>(1, round_to_even(static_cast<double>(length) * zoom));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bottomup/merging.h"
+#include "merging/label_maps.h"
 #include "merging/pieces.h"
 #include "torch/tensors.h"
 
@@ -71,8 +72,7 @@ std::tuple<Tensor, Tensor, Tensor> segment_scores_op(Tensor labels, Tensor liken
                                                      double bandwidth_deg) {
   constexpr const char *kOp = "segment_scores";
   const LabelMap map = to_labels(labels, "labels", kOp);
-  check(std::ranges::all_of(map.values, [](int32_t label) { return label >= 0; }), kOp,
-        "labels must not be below 0");
+  checked(kOp, [&] { check_labels(map, 0, "labels"); });
   for (const auto &[name, values] : {std::pair("likeness", &likeness), {"cosine", &cosine}}) {
     check(values->is_cpu() && values->scalar_type() == ScalarType::Float && values->dim() == 2 &&
               values->size(0) == map.height && values->size(1) == map.width,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from merging_cases import fold_one_by_one, joined_one_by_one
 from random_labels import Labels, random_labels
+from scipy import ndimage
 
 import bottomup_fast as bf
 from bottomup_fast import components, runtime
@@ -26,6 +27,38 @@ def test_pieces(seed: int, height: int, width: int, min_area: int) -> None:
         assert np.array_equal(pieces, expected)
         folded = runtime.fold_specks(pieces, min_area)
         assert np.array_equal(folded, fold_one_by_one(expected, min_area, None))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 1 << 32), st.integers(1, 9), st.integers(1, 9), st.integers(1, 12))
+def test_folded_pieces_stay_connected_and_none_with_a_neighbour_is_small(
+    seed: int, height: int, width: int, min_area: int
+) -> None:
+    labels = random_labels(np.random.default_rng(seed), height, width, -1)
+    folded = runtime.fold_specks(runtime.split_components(labels), min_area)
+    assert np.array_equal(folded == -1, labels == -1)
+    borders = components.shared_borders(folded)
+    for piece in np.unique(folded[folded > 0]).tolist():
+        assert ndimage.label(folded == piece)[1] == 1
+        assert (folded == piece).sum() >= min_area or not borders[piece]
+
+
+def test_a_speck_goes_where_its_border_is_longest() -> None:
+    labels = np.array([[1, 1, 1, 2], [1, 3, 2, 2], [1, 1, 2, 2]])
+    assert runtime.fold_specks(labels, 2)[1, 1] == 1
+    assert len(np.unique(runtime.fold_specks(np.arange(1, 21).reshape(4, 5), 1000))) == 1
+
+
+def test_background_takes_specks_and_ignored_pixels_do_not() -> None:
+    assert runtime.fold_specks(np.array([[0, 0, 1], [0, 0, 0]]), 2).tolist() == [[0] * 3] * 2
+    assert runtime.fold_specks(np.array([[-1, -1, 1], [-1, -1, -1]]), 2)[0, 2] == 1
+
+
+def test_input_is_left_alone() -> None:
+    labels = np.array([[1, 2], [2, 2]], np.int32)
+    for result in (runtime.fold_specks(labels, 2), runtime.fold_specks(labels, 0)):
+        assert not np.shares_memory(result, labels)
+    assert labels.tolist() == [[1, 2], [2, 2]]
 
 
 @settings(max_examples=200, deadline=None)
