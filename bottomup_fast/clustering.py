@@ -13,9 +13,9 @@ from bottomup_fast.losses import check_feature_shape, check_features
 from bottomup_fast.ops.library import DEVICES, check_window, has_op
 from bottomup_fast.reference import clustering as reference
 from bottomup_fast.reference.lines import normalise
+from bottomup_fast.settings import Precision
 
 Backend = Literal["auto", "reference"]
-Precision = Literal["highest", "fast"]
 
 
 def cluster(

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottomup_fast.components import LabelMap, relabel_by_appearance
+from bottomup_fast.cpu import multiplies_bfloat16
 from bottomup_fast.errors import InputError
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.inference import PixelMaps, pixel_maps, resize, resize_maps, resize_nearest
 from bottomup_fast.models.folding import fold_normalisation
 from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.models.reduced_precision import in_bfloat16
 from bottomup_fast.models.weights import DEFAULT_MODEL, load_model
 from bottomup_fast.object_search import search_zoom
 from bottomup_fast.ops import join_fragments, pieces, segment_scores
 from bottomup_fast.preprocessing import to_unit_range
 from bottomup_fast.refinement import Patch, refine
 from bottomup_fast.segmentation import Segmentation
-from bottomup_fast.settings import ModelSettings
+from bottomup_fast.settings import ModelSettings, Precision
 from bottomup_fast.tiling import windows
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Segmenter:
         keep_background: label background too, for models that tell it apart.
         leave_outliers: label 0 for pixels whose line lies outside the window of every mode.
         tile_size: images larger than this (pixels, after scaling) go through in tiles.
+        precision: of the network: "fast", on CPUs with units for it (AMX), computes in bfloat16,
+            about twice as fast; "highest" in float32 everywhere.
 
     Raises:
         InputError: unknown model, device or impossible settings.
@@ -63,6 +67,7 @@ class Segmenter:
         keep_background: bool = False,
         leave_outliers: bool = False,
         tile_size: int = 1024,
+        precision: Precision = "fast",
     ) -> None:
         network = model if isinstance(model, BottomUpNetwork) else load_model(model)
         settings = network.settings
@@ -70,13 +75,18 @@ class Segmenter:
             raise InputError("model: the network has no settings; load it with load_model")
         if tile_size < 32:
             raise InputError(f"tile_size must be at least 32, got {tile_size}")
+        if precision not in ("highest", "fast"):
+            raise InputError(f'precision must be "highest" or "fast", got {precision!r}')
         self.device = choose_device(device)
         network = fold_normalisation(network).to(self.device).eval()
+        if precision == "fast" and self.device.type == "cpu" and multiplies_bfloat16():
+            network = in_bfloat16(network)
         self.network = network.to(memory_format=torch.channels_last)
         self.settings = _override(settings, resolutions, scale)
         self.keep_background = keep_background
         self.leave_outliers = leave_outliers
         self.tile_size = tile_size
+        self.precision = precision
 
     def segment(self, image: ImageSource) -> Segmentation:
         """Segment one image: a path, the bytes of a file, a PIL image or an array (H, W[, 3]).

@@ -10,6 +10,9 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+Precision = Literal["highest", "fast"]
+
+
 class Settings(BaseModel):
     """Base of all settings: immutable, unknown keys and infinite numbers refused."""
 
@@ -100,7 +103,7 @@ class ClusteringSettings(Settings):
     split_components: bool = False
     min_area: Annotated[int, Field(ge=0)] = 0
     min_score: Fraction = 0.0
-    precision: Literal["highest", "fast"] = "highest"
+    precision: Precision = "highest"
 
 
 class ModelSettings(Settings):

@@ -29,6 +29,7 @@ class Threshold:
     keep_background = False
     leave_outliers = False
     tile_size = 1024
+    precision = "fast"
 
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -17,6 +17,7 @@ RECIPE = Recipe(
     keep_background=False,
     leave_outliers=False,
     tile_size=1024,
+    precision="fast",
 )
 
 

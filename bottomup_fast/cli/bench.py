@@ -27,8 +27,13 @@ def bench(
         Path | None, typer.Option(help="Image to segment; by default a picture of discs.")
     ] = None,
     backends: Annotated[
-        str, typer.Option(metavar="NAMES", help="What runs the network, with cpp- all of it.")
-    ] = "eager,compile,onnxruntime,aoti,cpp-onnxruntime,cpp-aoti",
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="What runs the network, with cpp- all of it; by default every one, with -bfloat16 "
+            "where the CPU has units for it.",
+        ),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Segmentations that count.")] = 20,
     warmup: Annotated[int, typer.Option(min=0, help="Segmentations before them.")] = 3,
     threads: Annotated[
@@ -47,7 +52,7 @@ def bench(
     from bottomup_fast.export.check import differing_pixels
     from bottomup_fast.models.weights import load_model
 
-    names = backends.split(",")
+    names = latency.suitable_backends() if backends is None else backends.split(",")
     if unknown := [name for name in names if name not in latency.BACKENDS]:
         known = ", ".join(latency.BACKENDS)
         raise InputError(f"--backends: {unknown[0]!r} is none of {known}")

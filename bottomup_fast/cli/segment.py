@@ -24,6 +24,7 @@ from bottomup_fast.collection.reports import OVERVIEW, RESERVED, Reports
 from bottomup_fast.collection.run import Engine, segmenting
 from bottomup_fast.collection.worker import Job, Outcome
 from bottomup_fast.errors import InputError
+from bottomup_fast.settings import Precision
 
 _OVERVIEW_IMAGES = 24
 _OVERVIEW_COLUMNS = 6
@@ -58,6 +59,10 @@ def segment(
         bool, typer.Option("--keep-background", help="Label the background too.")
     ] = False,
     device: DeviceOption = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option(help="Of the network: fast is bfloat16 where the CPU has units for it."),
+    ] = "fast",
     engine: Annotated[
         Engine, typer.Option(help="Of DIR: this process, or the machines of a Ray cluster.")
     ] = Engine.LOCAL,
@@ -92,7 +97,14 @@ def segment(
     from bottomup_fast.models.weights import DEFAULT_MODEL
 
     job = Job(
-        model or DEFAULT_MODEL, target, device, sides, scale, keep_background, overwrite=overwrite
+        model or DEFAULT_MODEL,
+        target,
+        device,
+        sides,
+        scale,
+        keep_background,
+        overwrite,
+        precision,
     )
     if of_many:
         _segment_collection(job, source, engine, workers, as_json)

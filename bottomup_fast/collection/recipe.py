@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bottomup_fast
-from bottomup_fast.settings import ModelSettings, Settings
+from bottomup_fast.settings import ModelSettings, Precision, Settings
 
 if TYPE_CHECKING:
     from bottomup_fast.segmenter import Segmenter
@@ -27,6 +27,7 @@ class Recipe(Settings):
         keep_background: as in `Segmenter`, like the next two.
         leave_outliers: label 0 for pixels far from every mode.
         tile_size: pixels.
+        precision: of the network, as asked for.
     """
 
     package_version: str
@@ -35,6 +36,7 @@ class Recipe(Settings):
     keep_background: bool
     leave_outliers: bool
     tile_size: int
+    precision: Precision
 
     @classmethod
     def of(cls, segmenter: Segmenter, model: str) -> Recipe:
@@ -46,6 +48,7 @@ class Recipe(Settings):
             keep_background=segmenter.keep_background,
             leave_outliers=segmenter.leave_outliers,
             tile_size=segmenter.tile_size,
+            precision=segmenter.precision,
         )
 
     def digest(self) -> str:

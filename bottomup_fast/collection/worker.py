@@ -12,6 +12,7 @@ from bottomup_fast.collection.items import Item
 from bottomup_fast.collection.output import UNFINISHED, Record, finished, publish
 from bottomup_fast.collection.recipe import Recipe
 from bottomup_fast.errors import InputError
+from bottomup_fast.settings import Precision
 
 if TYPE_CHECKING:
     from bottomup_fast.segmenter import Segmenter
@@ -42,6 +43,7 @@ class Job:
     scale: float | None = None
     keep_background: bool = False
     overwrite: bool = False
+    precision: Precision = "fast"
 
     def segmenter(self) -> Segmenter:
         """Load the model.
@@ -56,6 +58,7 @@ class Job:
             self.resolutions,
             scale=self.scale,
             keep_background=self.keep_background,
+            precision=self.precision,
         )
 
     def absolute(self) -> Job:

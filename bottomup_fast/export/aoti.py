@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bottomup_fast.cpu import cpu_instructions
 from bottomup_fast.errors import InputError
 from bottomup_fast.export.description import Description, Precision, parse_metadata
 from bottomup_fast.export.exported_network import ExportedNetwork, model_network
@@ -24,9 +24,6 @@ from bottomup_fast.models.network import BottomUpNetwork
 
 _ZIP_END = b"PK\5\6"
 _CPU_KEY = "cpu_instructions"
-_INSTRUCTIONS = re.compile(
-    r"\b(?:avx|amx|s?sse|fma|bmi|f16c|vaes|vpclmul|gfni|abm|movbe|popcnt|asimd|sve|bf16|i8mm)\w*"
-)
 
 
 def export_aoti(
@@ -67,7 +64,7 @@ def export_aoti(
     description = Description(network.settings, "aoti", precision, sides, torch.__version__, device)
     _check_compiler()
     captured = capture(network, precision, resolution, device)
-    metadata = description.to_metadata() | {_CPU_KEY: " ".join(sorted(_cpu_instructions()))}
+    metadata = description.to_metadata() | {_CPU_KEY: " ".join(sorted(cpu_instructions()))}
     # Frozen weights let convolutions on CPUs be packed and fused with what follows them.
     options = {"aot_inductor.metadata": metadata, "freezing": device == "cpu"}
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +98,7 @@ def load_aoti(path: str | os.PathLike[str]) -> ExportedNetwork:
     if description.device == "cuda" and not torch.cuda.is_available():
         raise InputError(f"{name}: compiled for cuda, but torch finds no GPU")
     # Inductor compiles for the very CPU it runs on; another one would end the program.
-    if missing := set(metadata.get(_CPU_KEY, "").split()) - _cpu_instructions():
+    if missing := set(metadata.get(_CPU_KEY, "").split()) - cpu_instructions():
         raise InputError(
             f"{name}: compiled for a CPU with {min(missing)}, which this one lacks; export the "
             "model on this machine"
@@ -150,13 +147,3 @@ def _read_metadata(name: str, content: bytes) -> dict[str, str]:
     except Exception as error:  # of damaged archives it raises nearly anything
         raise InputError(f"{name}: not {kind} ({error}); export the model again") from error
     return parse_metadata(name, kind, text)
-
-
-def _cpu_instructions() -> set[str]:
-    """Of this machine those that compilers use; none where the system does not tell."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return set()
-    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
-    return set(_INSTRUCTIONS.findall(found[1])) if found else set()

@@ -15,19 +15,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bottomup_fast import segmenter as stages
+from bottomup_fast.cpu import multiplies_bfloat16
 from bottomup_fast.export.aoti import export_aoti, load_aoti
 from bottomup_fast.export.onnx_file import export_onnx, load_onnx
 from bottomup_fast.images import ImageSource, read_image
 from bottomup_fast.models.folding import fold_normalisation
 from bottomup_fast.models.network import BottomUpNetwork
+from bottomup_fast.models.reduced_precision import in_bfloat16
 from bottomup_fast.segmentation import Segmentation
 from bottomup_fast.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from bottomup_fast import runtime
 
-Backend = Literal["eager", "compile", "onnxruntime", "aoti", "cpp-onnxruntime", "cpp-aoti"]
+Backend = Literal[
+    "eager",
+    "compile",
+    "onnxruntime",
+    "aoti",
+    "cpp-onnxruntime",
+    "cpp-aoti",
+    "eager-bfloat16",
+    "aoti-bfloat16",
+    "cpp-aoti-bfloat16",
+]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+_BFLOAT16 = "-bfloat16"
 STAGES = ("decode", "network", "cluster", "merge", "encode")
 """Decoding includes intensity and size, merging pieces and scores, encoding all files of `save`."""
 PERCENTILES = (50, 95, 99)
@@ -66,6 +79,12 @@ class TimedNetwork(BottomUpNetwork):
         return result
 
 
+def suitable_backends() -> list[Backend]:
+    """All, but bfloat16 only where the CPU has units for it."""
+    fast = multiplies_bfloat16()
+    return [name for name in BACKENDS if fast or not name.endswith(_BFLOAT16)]
+
+
 def make_segmenter(
     network: BottomUpNetwork, backend: Backend, resolutions: Sequence[int] | None = None
 ) -> Segmenter | runtime.Segmenter:
@@ -75,8 +94,11 @@ def make_segmenter(
         ImportError: the backend's package is missing.
         InputError: impossible resolutions.
     """
+    reduced = backend.endswith(_BFLOAT16)
+    backend = cast(Backend, backend.removesuffix(_BFLOAT16))
     if backend in ("eager", "compile"):
         network = fold_normalisation(network)
+        network = in_bfloat16(network) if reduced else network
         return Segmenter(TimedNetwork(network, backend == "compile"), "cpu", resolutions)
     with tempfile.TemporaryDirectory() as folder:
         onnx = backend.endswith("onnxruntime")
@@ -84,7 +106,7 @@ def make_segmenter(
         if onnx:
             export_onnx(network, path)
         else:
-            export_aoti(network, path)
+            export_aoti(network, path, precision="bfloat16" if reduced else "float32")
         if backend.startswith("cpp"):
             from bottomup_fast import runtime
 

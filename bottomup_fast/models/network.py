@@ -84,7 +84,7 @@ class BottomUpNetwork(nn.Module):
         # On CPUs the backward of depthwise convolutions takes ten times as long in bfloat16 as in
         # float32; the decoder has none and gains from it.
         with torch.autocast("cpu", enabled=False):
-            maps = self.encoder(padded)
+            maps = self.encoder(padded.to(self.decoder.output.weight.dtype))
         output = self.decoder(maps)[..., :height, :width]
         features = self._features(output[:, : self.described], origin)
         return features, output[:, self.described] if self.foreground else None

@@ -155,7 +155,7 @@ def test_the_best_and_the_worst_are_kept():
 @pytest.mark.parametrize("foreground", [True, False])
 def test_separation_is_that_of_the_features_at_work(foreground):
     network, sample = make_network(foreground), make_sample(0)
-    found = entity_separation(Segmenter(network, "cpu"), sample)
+    found = entity_separation(Segmenter(network, "cpu", precision="highest"), sample)
     features, _ = outputs(network, sample)
     expected = separation(features, torch.from_numpy(sample.labels))
     assert (found.pairs, found.entities) == (expected.pairs, expected.entities) == (3, 3)

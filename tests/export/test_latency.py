@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import bottomup_fast as bf
@@ -26,7 +28,9 @@ def test_stages_add_up_and_change_nothing(network: BottomUpNetwork) -> None:
     assert tuple(seconds) == latency.STAGES
     assert all(len(values) == 3 and min(values) > 0 for values in seconds.values())
     assert functions == [getattr(segmenter, name) for name in names]
-    assert (labels == bf.Segmenter(network, "cpu").segment(pixels()).labels).all()
+    assert (
+        labels == bf.Segmenter(network, "cpu", precision="highest").segment(pixels()).labels
+    ).all()
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "cpp-onnxruntime"])
@@ -45,7 +49,29 @@ def test_onnxruntime_runs_the_file(
         assert isinstance(timed, runtime.Segmenter)
     seconds, labels = latency.measure(timed, pixels(), runs=2, warmup=0)
     assert all(len(values) == 2 and min(values) > 0 for values in seconds.values())
-    assert (labels == bf.Segmenter(network, "cpu").segment(pixels()).labels).mean() > 0.99
+    assert (
+        labels == bf.Segmenter(network, "cpu", precision="highest").segment(pixels()).labels
+    ).mean() > 0.99
+
+
+def test_bfloat16_is_measured_where_the_processor_has_units_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latency, "multiplies_bfloat16", lambda: True)
+    assert latency.suitable_backends() == list(latency.BACKENDS)
+    monkeypatch.setattr(latency, "multiplies_bfloat16", lambda: False)
+    plain = [name for name in latency.BACKENDS if "bfloat16" not in name]
+    assert latency.suitable_backends() == plain
+
+
+def test_the_network_in_bfloat16(network: BottomUpNetwork) -> None:
+    timed = latency.make_segmenter(network, "eager-bfloat16")
+    _, labels = latency.measure(timed, pixels(), runs=1, warmup=0)
+    assert isinstance(timed, bf.Segmenter)
+    inner = cast(latency.TimedNetwork, timed.network).network
+    assert {value.dtype for value in inner.parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    assert labels.max() > 0
 
 
 def test_percentiles_are_milliseconds() -> None:

@@ -69,7 +69,7 @@ def test_it_segments_as_the_network_does(onnx_file: Path, network: BottomUpNetwo
     assert comparison.differing_pixels == 0
     assert comparison.segments > 2
     image = (picture(90, 120) * 255).byte().permute(1, 2, 0).numpy()
-    expected = Segmenter(network, "cpu").segment(image)  # at two resolutions
+    expected = Segmenter(network, "cpu", precision="highest").segment(image)  # at two resolutions
     found = Segmenter(loaded, "cpu").segment(image)
     np.testing.assert_array_equal(found.labels, expected.labels)
 
@@ -138,7 +138,7 @@ def test_the_bundled_model(bundled: BottomUpNetwork, tmp_path: Path) -> None:
     half = compare(bundled, load_onnx(tmp_path / "half.onnx"))
     assert half.differing_pixels < 0.01 * half.pixels
     image = (picture(110, 130) * 255).byte().permute(1, 2, 0).numpy()
-    expected = Segmenter(bundled, "cpu").segment(image)
+    expected = Segmenter(bundled, "cpu", precision="highest").segment(image)
     assert len(expected) > 5
     np.testing.assert_array_equal(Segmenter(loaded, "cpu").segment(image).labels, expected.labels)
 

@@ -153,7 +153,7 @@ def test_the_whole_file_gives_the_models_labels(
     evaluator = ReferenceEvaluator(onnx.load(clustered_file), new_ops=[cluster_op()])
     (labels,) = evaluator.run(["labels"], feed)
     pixels = (image * 65535).round().numpy().astype(np.uint16).transpose(1, 2, 0)
-    expected = Segmenter(network, "cpu", scale=1.0).segment(pixels).labels
+    expected = Segmenter(network, "cpu", scale=1.0, precision="highest").segment(pixels).labels
     assert expected.max() > 2
     np.testing.assert_array_equal(labels[0], expected)
 

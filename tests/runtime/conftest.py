@@ -52,7 +52,7 @@ def make_pair() -> MakePair:
             known[key] = random_network(settings)
         network = known[key]
         network.settings = settings
-        segmenter = bf.Segmenter(network, "cpu", **arguments)
+        segmenter = bf.Segmenter(network, "cpu", precision="highest", **arguments)
         json = settings.model_dump_json()
         return segmenter, runtime.Segmenter(in_numpy(segmenter.network), json, **arguments)
 
