@@ -14,6 +14,7 @@ constexpr int64_t kWholeNumbers = 1 << 17; // pixels x D up to which all pixels 
 constexpr int64_t kLargeSample = 1 << 15;
 constexpr int64_t kClimbed = 1 << 18; // pixels that modes climb on at most
 constexpr int64_t kMostModes = 1024;  // at a time, before the best are chosen
+constexpr int64_t kFastRounds = 4;    // passes over an image at most, if fast
 constexpr int64_t kRun = 16;          // neighbours sampled together: a cache line of float32
 // Parts of the bandwidth: steps of modes at rest, or nearly; the distance within which modes are
 // one.
@@ -117,7 +118,9 @@ private:
     bool hinted = false;
     double last_move = 0;
     int64_t searched = 0; // pixels in no window when modes were last sought among them
-    for (int64_t round = 0; round < problem_.settings.rounds; ++round) {
+    const int64_t rounds = problem_.settings.fast ? std::min(problem_.settings.rounds, kFastRounds)
+                                                  : problem_.settings.rounds;
+    for (int64_t round = 0; round < rounds; ++round) {
       if (difficult && !problem_.settings.fast && !climb(pixels))
         return false;
       keep_best(most_modes);
@@ -126,7 +129,7 @@ private:
         return false;
       Modes fresh(features_.dimensions);
       if (result.num_uncovered >= searched + problem_.settings.min_support &&
-          modes_.count() < most_modes) {
+          modes_.count() < most_modes && !(problem_.settings.fast && searched > 0)) {
         fresh = search(result);
         searched = result.num_uncovered;
       }

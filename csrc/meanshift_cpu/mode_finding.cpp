@@ -75,7 +75,8 @@ private:
     }
     if (search_.thorough && !outside.empty() && stray_rounds_++ < kThoroughRounds)
       return evenly_spaced(outside, kSeeds);
-    if (between_rounds_++ < (search_.thorough ? kThoroughRounds : kBetweenRounds))
+    if (search_.effort.between &&
+        between_rounds_++ < (search_.thorough ? kThoroughRounds : kBetweenRounds))
       return evenly_spaced(between, std::clamp(points_.count() / kPerBetween, kFewest, kBetween));
     return {};
   }

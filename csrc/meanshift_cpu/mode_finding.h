@@ -43,8 +43,9 @@ std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double
 struct Effort {
   double tolerance; // radians: steps of modes at rest
   uint32_t rounds;  // of seeds, at most
+  bool between;     // start inside windows, too, far from their modes
 };
-inline constexpr Effort kExactly{1e-6, 64}, kRoughly{1e-3, 64}, kFast{5e-2, 3};
+inline constexpr Effort kExactly{1e-6, 64, true}, kRoughly{1e-3, 64, true}, kFast{5e-2, 3, false};
 
 struct Search {
   Window window;
