@@ -15,8 +15,8 @@
 // nearly their support, they climb on up to 2^18 pixels in between. Not so with `fast`, which also
 // starts from fewer seeds, makes four passes at most and seeks further modes once: of features that
 // do not separate it makes other segments, many times faster. Images of at most 4096 pixels or 2^17
-// numbers are climbed as a whole. Where no mode has `min_support` pixels, the image is one segment of
-// score 0.
+// numbers are climbed as a whole. Where no mode has `min_support` pixels, the image is one segment
+// of score 0.
 //
 // Products are float32. Features are read once or twice in most images; the table of pixels x modes
 // is never stored. The workspace is, for one image at a time, some thousand pixels, up to 2^18 in
