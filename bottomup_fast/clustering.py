@@ -116,8 +116,12 @@ def _compiled(features: Tensor, backend: Backend) -> bool:
     return backend == "auto" and has_op(features)
 
 
-def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def assign_pixels(
+    features: Tensor, modes: Tensor, mask: Tensor, precision: Precision = "highest"
+) -> tuple[Tensor, Tensor]:
     """Nearest mode of every masked pixel of a (D, H, W) map, by the compiled op where it runs.
+
+    `precision`: of the products, see `ops.assign`.
 
     Returns:
         (H, W) int32 positions, -1 outside the mask, 0 for all if there are no modes; and (H, W)
@@ -129,9 +133,10 @@ def assign_pixels(features: Tensor, modes: Tensor, mask: Tensor) -> tuple[Tensor
             mask.new_zeros((), dtype=torch.float32),
         )
     elif features.device.type in DEVICES:
-        index, score = (
-            out[0] for out in ops.assign(features.unsqueeze(0), modes.float().unsqueeze(0))
+        found = ops.assign(
+            features.unsqueeze(0), modes.float().unsqueeze(0), fast=precision == "fast"
         )
+        index, score = (out[0] for out in found)
     else:
         points = normalise(features.float().flatten(1).mT, dim=-1)
         index, score = (out.view(mask.shape) for out in reference.assign(points, modes.float()))

@@ -132,7 +132,9 @@ def _cluster_together(
     foreground = None
     for view in second_pass:
         core = view.tile.core_slices()
-        index[core], cosine[core] = assign_pixels(view.features, modes, view.mask)
+        index[core], cosine[core] = assign_pixels(
+            view.features, modes, view.mask, clustering.precision
+        )
         if view.foreground is not None:
             foreground = torch.empty_like(cosine) if foreground is None else foreground
             foreground[core] = view.foreground

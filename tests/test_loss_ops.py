@@ -213,7 +213,7 @@ def test_large_gradients_are_written_past_the_caches(dtype: torch.dtype) -> None
     assert torch.equal(gradient, torch.cat(alone) / 2)
 
 
-@pytest.mark.parametrize("path", ["portable", "avx2", "avx512", "avx512-bf16"])
+@pytest.mark.parametrize("path", ["portable", "avx2", "avx512", "avx512-bf16", "avx512-amx"])
 def test_every_instruction_set(path: str) -> None:
     if path not in ops.build_info()["cpu"]["available"]:
         pytest.skip(f"this processor has no {path}")

@@ -220,6 +220,9 @@ def test_zero_features_belong_to_the_best_supported_mode() -> None:
     assert (ops.cluster(features * 0).labels == 1).all()
 
 
+FAST = 2
+
+
 def results(seed: int) -> list[ops.Clusters | tuple[Tensor, ...]]:
     """What each op makes of the same input."""
     features = torch.cat([scene(seed + i, 90, 83, outliers=0.05)[0] for i in range(2)])
@@ -230,7 +233,7 @@ def results(seed: int) -> list[ops.Clusters | tuple[Tensor, ...]]:
     return [
         ops.cluster(features),
         ops.cluster(features[..., :30, :30], min_support=2),
-        ops.cluster(features.bfloat16(), fast=True),
+        ops.cluster(features.bfloat16(), fast=True),  # at FAST
         ops.mean_shift(points, points[:, ::400]),
         ops.cluster_regions(points[0], regions),
     ]
@@ -267,11 +270,14 @@ torch.save([tuple(result) for result in results(0)], {str(tmp_path / "results.pt
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == path
-    for mine, other in zip(results(0), torch.load(tmp_path / "results.pt"), strict=True):
+    others = torch.load(tmp_path / "results.pt")
+    for number, (mine, other) in enumerate(zip(results(0), others, strict=True)):
+        # Products of bfloat16, where there are units for them.
+        tolerance = 5e-3 if number == FAST else 1e-4
         for one, two in zip(mine, other, strict=True):
             assert one.shape == two.shape
             difference = (one.double() - two.double()).abs()
-            assert (difference > 1e-4).float().mean() < 1e-3
+            assert (difference > tolerance).float().mean() < 1e-3
 
 
 @pytest.mark.parametrize("bandwidth", [10.0, 30.0, 45.0])

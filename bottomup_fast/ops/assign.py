@@ -14,7 +14,7 @@ Tensors = tuple[Tensor, Tensor]
 
 
 def assign(
-    features: Tensor, modes: Tensor, num_modes: Tensor | None = None
+    features: Tensor, modes: Tensor, num_modes: Tensor | None = None, *, fast: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Give every pixel to the mode nearest to it as a line (equation 10).
 
@@ -24,6 +24,8 @@ def assign(
         features: (B, D, H, W) float32, float64, float16 or bfloat16, of any length and sign.
         modes: (B, M, D) float32 lines of unit length.
         num_modes: (B,) int32, how many of its M modes each image has; all of them by default.
+
+        fast: on CPUs with AMX, multiply in bfloat16: of modes as near as 1 % either may be taken.
 
     Returns:
         (B, H, W) int32, the position of the nearest mode: the earliest of equally near ones, so 0
@@ -40,7 +42,7 @@ def assign(
     if num_modes is None:
         num_modes = modes.new_full((modes.shape[0],), modes.shape[1], dtype=torch.int32)
     with input_errors("assign"):
-        return _assign(features, modes, num_modes)
+        return _assign(features, modes, num_modes, fast)
 
 
 def _check_assign(features: Tensor, modes: Tensor, num_modes: Tensor | None) -> None:
@@ -69,12 +71,14 @@ def _check_assign(features: Tensor, modes: Tensor, num_modes: Tensor | None) -> 
             raise InputError(f"num_modes must be int32, not {num_modes.dtype}")
 
 
-def _assign_fake(features: Tensor, modes: Tensor, num_modes: Tensor) -> tuple[Tensor, Tensor]:
+def _assign_fake(
+    features: Tensor, modes: Tensor, num_modes: Tensor, fast: bool = False
+) -> tuple[Tensor, Tensor]:
     shape = (features.shape[0], *features.shape[2:])
     index = features.new_empty(shape, dtype=torch.int32)
     return index, torch.empty_like(index, dtype=torch.float32)
 
 
-_assign: Callable[[Tensor, Tensor, Tensor], Tensors] = torch.ops.bottomup_fast.assign.default
+_assign: Callable[[Tensor, Tensor, Tensor, bool], Tensors] = torch.ops.bottomup_fast.assign.default
 torch.library.register_fake("bottomup_fast::assign", _assign_fake)
 register_without_gradient("bottomup_fast::assign")

@@ -78,8 +78,9 @@ template <template <typename> class Kernel> auto for_type(DataType type, Simd si
   return by_type<Kernel>(type, [&]<typename Typed>() { return for_simd<Typed>(simd); });
 }
 
-template <template <typename, typename> class Kernel, typename Operand> struct WithOperand {
-  template <typename T> using Typed = Kernel<T, Operand>;
+/// A kernel of two types as one of the first.
+template <template <typename, typename> class Kernel, typename Second> struct With {
+  template <typename T> using Typed = Kernel<T, Second>;
 };
 
 /// The instance for features of a type of a kernel whose products take either operand: pairs of
@@ -87,13 +88,13 @@ template <template <typename, typename> class Kernel, typename Operand> struct W
 template <template <typename, typename> class Kernel>
 auto for_precision(DataType type, Simd simd, bool fast) {
 #if defined(__x86_64__)
-  if (fast && simd == Simd::avx512_bf16)
-    return by_type<WithOperand<Kernel, BFloat16Pair>::template Typed>(type, []<typename Typed>() {
+  if (fast && simd >= Simd::avx512_bf16)
+    return by_type<With<Kernel, BFloat16Pair>::template Typed>(type, []<typename Typed>() {
       return Instances<Typed, decltype(&Typed::template run<16>)>::avx512_bf16;
     });
 #endif
   (void)fast;
-  return for_type<WithOperand<Kernel, float>::template Typed>(type, simd);
+  return for_type<With<Kernel, float>::template Typed>(type, simd);
 }
 
 } // namespace bottomup

@@ -6,10 +6,11 @@
 namespace bottomup {
 
 /// Each has what those before it have.
-enum class Simd { portable, avx2, avx512, avx512_bf16 };
+enum class Simd { portable, avx2, avx512, avx512_bf16, avx512_amx };
 
 /// The best instruction set of this processor, or the one that the environment variable
-/// BOTTOMUP_CPU ("portable", "avx2", "avx512", "avx512-bf16") names, if the processor has it.
+/// BOTTOMUP_CPU ("portable", "avx2", "avx512", "avx512-bf16", "avx512-amx") names, if the processor
+/// has it.
 Simd selected_simd();
 
 /// The instruction sets this processor can run, as a JSON list of names, plainest first.

@@ -4,9 +4,10 @@
 // With m_j the modes (unit lines) and f_p the feature of pixel p:
 //   index[p] = argmax_j |m_j . f_p|       the earliest of equal ones, so 0 for a zero feature
 //   score[p] = |m_index . x_p| in [0, 1]  with x_p = f_p / max(|f_p|, 1e-6)
-// An image without modes gets index -1 and score 0. Products and sums are float32. Neither output
-// depends on the sign of a feature or a mode, on the strides, or on the number of threads: both
-// are bitwise the same for the same input and instruction set.
+// An image without modes gets index -1 and score 0. Products and sums are float32; with `fast`, on
+// processors with AMX, products are of bfloat16: modes as near as that may take a pixel. Neither
+// output depends on the sign of a feature or a mode, on the strides, or on the number of threads:
+// both are bitwise the same for the same input and instruction set.
 //
 // The features are read once and the table of pixels x modes is never stored; the workspace is a
 // copy of the modes and one tile of features a thread.
@@ -28,6 +29,7 @@ struct AssignProblem {
 
   const float *modes;       // (B, M, D) contiguous
   const int32_t *num_modes; // (B), each in [0, M]; rows from there on are not read
+  bool fast;                // products may be of bfloat16
 
   int32_t *index; // (B, N) contiguous, written
   float *score;   // (B, N) contiguous, written

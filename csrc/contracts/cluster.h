@@ -18,7 +18,8 @@
 // numbers are climbed as a whole. Where no mode has `min_support` pixels, the image is one segment
 // of score 0.
 //
-// Products are float32. Features are read once or twice in most images; the table of pixels x modes
+// Products are float32; with `fast`, on processors with AMX, those with features are of bfloat16,
+// summed in float32. Features are read once or twice in most images; the table of pixels x modes
 // is never stored. The workspace is, for one image at a time, some thousand pixels, up to 2^18 in
 // the difficult case, and a line and a count for each mode in each of 32 parts of the image.
 //

@@ -14,13 +14,14 @@ namespace {
 constexpr int64_t kTilesPerRange = 4; // below that a thread costs more than it saves
 
 /// Packs the modes of every image.
-Status pack(const AssignProblem &problem, std::vector<PackedMatrix<>> &packed) {
+template <typename Products>
+Status pack(const AssignProblem &problem, std::vector<typename Products::Matrix> &packed) {
   const int64_t dimensions = problem.features.dimensions;
   for (int64_t image = 0; image < problem.features.batch; ++image) {
     const int64_t count = problem.num_modes[image];
     if (count < 0 || count > problem.max_modes)
       return Status::num_modes_out_of_range;
-    packed.emplace_back(count, dimensions, kModes);
+    packed.push_back(Products::matrix(count, dimensions));
     for (int64_t mode = 0; mode < count; ++mode)
       for (int64_t d = 0; d < dimensions; ++d) {
         const float value = problem.modes[(image * problem.max_modes + mode) * dimensions + d];
@@ -33,10 +34,12 @@ Status pack(const AssignProblem &problem, std::vector<PackedMatrix<>> &packed) {
 }
 
 /// Assigns the tiles [begin, end), counted over all images. False if a feature is NaN or Inf.
-template <typename T, int lanes>
+template <typename T, typename Products, int lanes>
 BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem,
-                                         const std::vector<PackedMatrix<>> &modes, int64_t begin,
-                                         int64_t end) {
+                                         const std::vector<typename Products::Matrix> &modes,
+                                         int64_t begin, int64_t end) {
+  [[maybe_unused]] const typename Products::Session session;
+  std::vector<PairRow> pairs; // if the products take them
   const int64_t tiles_per_image = ceil_div(problem.features.pixels, kTile);
   std::vector<Row> tile(std::max<int64_t>(problem.features.dimensions, 1));
   for (int64_t i = begin; i < end; ++i) {
@@ -53,10 +56,12 @@ BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem,
     int32_t nearest[kTile];
     float largest[kTile] = {};
     std::fill_n(nearest, kTile, num_modes > 0 ? 0 : -1);
-    for (int32_t mode = 0; mode < num_modes; mode += kModes) {
-      float products[kModes][kTile];
-      multiply<lanes>(modes[image], mode, tile.data(), products);
-      for (int32_t j = 0; j < std::min<int32_t>(kModes, num_modes - mode); ++j)
+    const typename Products::Input *input =
+        Products::prepare(problem.features.dimensions, tile, pairs);
+    for (int32_t mode = 0; mode < num_modes; mode += Products::kLines) {
+      float products[Products::kLines][kTile];
+      Products::template multiply<lanes>(modes[image], mode, input, products);
+      for (int32_t j = 0; j < std::min<int32_t>(Products::kLines, num_modes - mode); ++j)
         for (int64_t p = 0; p < kTile; ++p) {
           const float product = std::abs(products[j][p]);
           nearest[p] = product > largest[p] ? mode + j : nearest[p];
@@ -73,22 +78,21 @@ BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem,
   return true;
 }
 
-template <typename T> struct Assign {
+template <typename T, typename Products> struct Assign {
   template <int lanes>
   static BOTTOMUP_ALWAYS_INLINE bool run(const AssignProblem &problem,
-                                         const std::vector<PackedMatrix<>> &modes, int64_t begin,
-                                         int64_t end) {
-    return assign_tiles<T, lanes>(problem, modes, begin, end);
+                                         const std::vector<typename Products::Matrix> &modes,
+                                         int64_t begin, int64_t end) {
+    return assign_tiles<T, Products, lanes>(problem, modes, begin, end);
   }
 };
 
-} // namespace
-
-Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &parallel_for) {
-  std::vector<PackedMatrix<>> modes;
-  if (const Status status = pack(problem, modes); status != Status::ok)
+template <typename Products>
+Status assign_by(const AssignProblem &problem, Simd simd, const ParallelFor &parallel_for) {
+  std::vector<typename Products::Matrix> modes;
+  if (const Status status = pack<Products>(problem, modes); status != Status::ok)
     return status;
-  const auto assign = for_type<Assign>(problem.features.type, simd);
+  const auto assign = for_type<With<Assign, Products>::template Typed>(problem.features.type, simd);
   std::atomic<bool> finite = true;
   parallel_for(problem.features.batch * ceil_div(problem.features.pixels, kTile), kTilesPerRange,
                [&](int64_t begin, int64_t end) {
@@ -96,6 +100,13 @@ Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &pa
                    finite = false;
                });
   return finite ? Status::ok : Status::non_finite_features;
+}
+
+} // namespace
+
+Status assign_cpu(const AssignProblem &problem, Simd simd, const ParallelFor &parallel_for) {
+  return has_pairs(simd, problem.fast) ? assign_by<BFloat16Products>(problem, simd, parallel_for)
+                                       : assign_by<Float32Products>(problem, simd, parallel_for);
 }
 
 } // namespace bottomup

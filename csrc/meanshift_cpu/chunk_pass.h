@@ -15,8 +15,8 @@ inline constexpr int64_t kFewModes = 2 * kModes;    // not worth looking at some
 inline constexpr int64_t kFewUnsettled = kTile / 4; // of a tile that is not assigned as a whole
 
 /// The modes as the tiles need them.
-struct ModeTable {
-  PackedMatrix<> packed;
+template <typename Products> struct ModeTable {
+  typename Products::Matrix packed;
   std::vector<float> settled; // |cos| from which a pixel of the mode need not look at others
 };
 
@@ -65,9 +65,9 @@ struct Pixels {
   int32_t number[kTile] = {}; // in the image
 };
 
-template <typename T, int lanes> class ChunkPass {
+template <typename T, typename Products, int lanes> class ChunkPass {
 public:
-  BOTTOMUP_ALWAYS_INLINE ChunkPass(const FullPass &pass, const ModeTable &table)
+  BOTTOMUP_ALWAYS_INLINE ChunkPass(const FullPass &pass, const ModeTable<Products> &table)
       : pass_(pass), table_(table), dimensions_(pass.features.dimensions), tile_(dimensions_),
         unsettled_(dimensions_), candidates_(dimensions_) {
     std::fill_n(unsettled_.inverse_norm, kTile, 1.0f);
@@ -179,17 +179,20 @@ private:
     int32_t nearest[kTile];
     float largest[kTile] = {};
     std::fill_n(nearest, kTile, kNoLine);
-    for (int64_t first = 0; first < table_.packed.rows(); first += kModes) {
-      float products[kModes][kTile];
-      multiply<lanes>(table_.packed, first, pixels.rows.data(), products);
-      const int64_t count = std::min(kModes, table_.packed.rows() - first);
+    const typename Products::Input *input = Products::prepare(dimensions_, pixels.rows, pairs_);
+    for (int64_t first = 0; first < table_.packed.rows(); first += Products::kLines) {
+      float products[Products::kLines][kTile];
+      Products::template multiply<lanes>(table_.packed, first, input, products);
+      const int64_t count = std::min(Products::kLines, table_.packed.rows() - first);
       for (int64_t j = 0; j < count; ++j) {
+        int32_t inside = 0;
         for (int64_t p = 0; p < kTile; ++p) {
           const float cosine = std::abs(products[j][p]) * pixels.inverse_norm[p];
           nearest[p] = cosine > largest[p] ? static_cast<int32_t>(first + j) : nearest[p];
           largest[p] = std::max(largest[p], cosine);
+          inside |= cosine >= pass_.window.cosine;
         }
-        if (pass_.step)
+        if (pass_.step && inside)
           add_window(pixels, pixels.takes_part, products[j], first + j);
       }
     }
@@ -226,12 +229,14 @@ private:
   }
 
   const FullPass &pass_;
-  const ModeTable &table_;
+  const ModeTable<Products> &table_;
   ChunkResult *result_ = nullptr;
   int64_t dimensions_;
   Pixels tile_, unsettled_;
   int64_t num_unsettled_ = 0;
   Candidates candidates_;
+  [[maybe_unused]] typename Products::Session session_;
+  std::vector<PairRow> pairs_;   // of a tile, if the products take them
   std::vector<float> lane_sums_; // (modes, D, lanes)
 };
 

@@ -28,14 +28,21 @@ public:
   /// The position of the nearest line of each point, the earliest of equal ones, and |cos| to it.
   void assign(const Lines &lines, int32_t *index, float *score) const;
 
+  Simd simd() const { return simd_; }
+
 private:
+  /// What `body` gives for the kind of products that the points are prepared for.
+  template <typename Body> auto with_products(const Body &body) const;
+  template <typename Products>
+  std::vector<double> step_by(Lines &lines, const std::vector<int32_t> &chosen) const;
+
   const PointSet &points_;
   float window_;
   Simd simd_;
   const ParallelFor &parallel_for_;
 };
 
-/// |cos| of every two lines, (count, count).
-std::vector<float> similarities(const Lines &lines, Simd simd);
+/// |cos| of every line and every other one, (lines, others).
+std::vector<float> similarities(const Lines &lines, const Lines &others, Simd simd);
 
 } // namespace bottomup

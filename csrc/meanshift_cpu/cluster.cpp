@@ -33,9 +33,10 @@ public:
         min_support_(static_cast<double>(problem.settings.min_support)),
         mask_(problem.mask ? problem.mask + image * features_.pixels : nullptr),
         index_(problem.labels + image * features_.pixels),
-        score_(problem.score + image * features_.pixels), sample_(features_.dimensions),
-        many_(features_.dimensions), modes_(features_.dimensions), rejected_(features_.dimensions) {
-  }
+        score_(problem.score + image * features_.pixels),
+        paired_(has_pairs(simd, problem.settings.fast)), sample_(features_.dimensions, paired_),
+        many_(features_.dimensions, paired_), modes_(features_.dimensions),
+        rejected_(features_.dimensions) {}
 
   Status run() {
     const std::vector<int32_t> pixels = pixels_taking_part();
@@ -106,7 +107,7 @@ private:
 
   PassResult pass(bool hinted, bool step) {
     return run_full_pass({features_, image_, mask_, modes_.lines, window_, problem_.width, hinted,
-                          step, index_, score_},
+                          step, problem_.settings.fast, index_, score_},
                          simd_, parallel_for_);
   }
 
@@ -155,7 +156,7 @@ private:
   bool climb(const std::vector<int32_t> &pixels) {
     Modes all = modes_;
     if (many_.count() == 0) {
-      PointSet some(features_.dimensions);
+      PointSet some(features_.dimensions, paired_);
       if (!gather(pixels, kLargeSample, some) || !gather(pixels, kClimbed, many_))
         return false;
       all.append(find_all(some, true, kRoughly));
@@ -195,7 +196,7 @@ private:
       lines.append(uncovered.lines);
     if (!has_dense_lines(lines, outside, simd_))
       return Modes(features_.dimensions);
-    PointSet points(features_.dimensions);
+    PointSet points(features_.dimensions, paired_);
     for (const Uncovered &uncovered : result.uncovered)
       add(points, uncovered.lines, uncovered.weight);
     const Climb climb(sample_, window_.cosine, simd_, parallel_for_);
@@ -255,6 +256,7 @@ private:
   const bool *mask_;
   int32_t *index_;
   float *score_;
+  bool paired_; // points for BFloat16Products
   PointSet sample_;
   PointSet many_;    // of a difficult image
   float weight_ = 1; // pixels for which one of the sample stands

@@ -14,12 +14,12 @@ constexpr int64_t kChunks = 32;      // parts of an image whose sums are added i
 constexpr int64_t kUncovered = 8192; // pixels set aside at most, in all chunks
 constexpr double kSlack = 1e-3;      // radians, far above the rounding of an angle
 
-ModeTable table_of(const FullPass &pass, Simd simd) {
+template <typename Products> ModeTable<Products> table_of(const FullPass &pass, Simd simd) {
   const int64_t count = pass.modes.count();
-  ModeTable table{pack(pass.modes), std::vector<float>(count)};
+  ModeTable<Products> table{pack<Products>(pass.modes), std::vector<float>(count)};
   if (count <= kFewModes)
     return table;
-  const std::vector<float> similarity = similarities(pass.modes, simd);
+  const std::vector<float> similarity = similarities(pass.modes, pass.modes, simd);
   for (int64_t i = 0; i < count; ++i) {
     float nearest = 0;
     for (int64_t j = 0; j < count; ++j)
@@ -34,12 +34,12 @@ ModeTable table_of(const FullPass &pass, Simd simd) {
   return table;
 }
 
-template <typename T> struct RunChunks {
+template <typename T, typename Products> struct RunChunks {
   template <int lanes>
-  static BOTTOMUP_ALWAYS_INLINE void run(const FullPass &pass, const ModeTable &table,
+  static BOTTOMUP_ALWAYS_INLINE void run(const FullPass &pass, const ModeTable<Products> &table,
                                          int64_t pixels_of_chunk, int64_t begin, int64_t end,
                                          ChunkResult *chunks) {
-    ChunkPass<T, lanes> chunk_pass(pass, table);
+    ChunkPass<T, Products, lanes> chunk_pass(pass, table);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * pixels_of_chunk;
       chunks[i].finite =
@@ -72,11 +72,17 @@ PassResult run_full_pass(const FullPass &pass, Simd simd, const ParallelFor &par
   const int64_t tiles_of_chunk = std::max<int64_t>(1, ceil_div(tiles, kChunks));
   std::vector<ChunkResult> chunks(ceil_div(tiles, tiles_of_chunk),
                                   ChunkResult(dimensions, count, kUncovered / kChunks));
-  const ModeTable table = table_of(pass, simd);
-  const auto run = for_type<RunChunks>(pass.features.type, simd);
-  parallel_for(static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
-    run(pass, table, tiles_of_chunk * kTile, begin, end, chunks.data());
-  });
+  const auto run_chunks = [&]<typename Products>() {
+    const ModeTable<Products> table = table_of<Products>(pass, simd);
+    const auto run = for_type<With<RunChunks, Products>::template Typed>(pass.features.type, simd);
+    parallel_for(static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
+      run(pass, table, tiles_of_chunk * kTile, begin, end, chunks.data());
+    });
+  };
+  if (has_pairs(simd, pass.fast))
+    run_chunks.operator()<BFloat16Products>();
+  else
+    run_chunks.operator()<Float32Products>();
 
   PassResult result{std::ranges::all_of(chunks, &ChunkResult::finite), Modes(dimensions), 0, {}, 0};
   result.moved.lines = pass.modes;

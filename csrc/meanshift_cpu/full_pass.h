@@ -23,6 +23,7 @@ struct FullPass {
   int64_t width; // pixels of a row of the image
   bool hinted;   // `index` already tells from an earlier pass where to look first
   bool step;     // measure windows, too, and move the modes
+  bool fast;     // products may be of bfloat16
 
   int32_t *index; // (N) of the image, written: position in `modes`, kLeftOut or kNoLine
   float *score;   // (N), written

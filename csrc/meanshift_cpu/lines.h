@@ -76,9 +76,9 @@ template <typename Sum> double move_line(float *line, const Sum *sum, int64_t di
   return std::sqrt(moved);
 }
 
-/// Lines in blocks of kModes, as `multiply` takes them.
-inline PackedMatrix<> pack(const Lines &lines) {
-  PackedMatrix<> packed(lines.count(), lines.dimensions, kModes);
+/// Lines in blocks, as the products take them.
+template <typename Products = Float32Products> typename Products::Matrix pack(const Lines &lines) {
+  auto packed = Products::matrix(lines.count(), lines.dimensions);
   for (int64_t i = 0; i < lines.count(); ++i)
     for (int64_t d = 0; d < lines.dimensions; ++d)
       packed.set(i, d, lines.row(i)[d]);

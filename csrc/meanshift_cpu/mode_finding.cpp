@@ -1,5 +1,8 @@
 #include "meanshift_cpu/mode_finding.h"
 
+#include <algorithm>
+#include <span>
+
 #include "meanshift_cpu/climbing.h"
 #include "meanshift_cpu/seeds.h"
 
@@ -24,6 +27,21 @@ bool near_any(const float *line, const Lines &lines, float cosine) {
     if (std::abs(dot(line, lines.row(i), lines.dimensions)) >= cosine)
       return true;
   return false;
+}
+
+/// Positions of the lines that are not near one of `old`, or near a distinct one before them.
+std::vector<int32_t> distinct_lines(const Lines &lines, const Lines &old, float cosine, Simd simd) {
+  const std::vector<float> to_old = similarities(lines, old, simd);
+  const std::vector<float> table = similarities(lines, lines, simd);
+  std::vector<int32_t> distinct;
+  for (int64_t i = 0; i < lines.count(); ++i) {
+    const auto near_old = std::span(to_old).subspan(i * old.count(), old.count());
+    if (std::ranges::none_of(near_old, [&](float value) { return value >= cosine; }) &&
+        std::ranges::none_of(distinct,
+                             [&](int32_t j) { return table[i * lines.count() + j] >= cosine; }))
+      distinct.push_back(static_cast<int32_t>(i));
+  }
+  return distinct;
 }
 
 int32_t least_density(const Search &search) {
@@ -119,7 +137,7 @@ std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double
   std::erase_if(order, [&](int32_t i) { return modes.support[i] < min_support; });
   std::ranges::stable_sort(
       order, [&](int32_t a, int32_t b) { return modes.support[a] > modes.support[b]; });
-  const std::vector<float> table = similarities(modes.lines, simd);
+  const std::vector<float> table = similarities(modes.lines, modes.lines, simd);
   std::vector<int32_t> kept;
   for (const int32_t i : order)
     if (std::ranges::none_of(
@@ -142,15 +160,13 @@ Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const W
     const std::vector<double> moved = points.step(lines, moving);
     for (size_t i = 0; i < moving.size(); ++i)
       rests[moving[i]] = moved[i] <= tolerance;
-    Lines distinct(lines.dimensions);
-    std::vector<bool> distinct_rests;
-    for (int64_t i = 0; i < lines.count(); ++i)
-      if (!near_any(lines.row(i), old, same) && !near_any(lines.row(i), distinct, same)) {
-        distinct.append(lines.row(i));
-        distinct_rests.push_back(rests[i]);
-      }
-    lines = std::move(distinct);
-    rests = std::move(distinct_rests);
+    const std::vector<int32_t> distinct = distinct_lines(lines, old, same, points.simd());
+    for (size_t i = 0; i < distinct.size(); ++i) {
+      std::copy_n(lines.row(distinct[i]), lines.dimensions, lines.row(static_cast<int64_t>(i)));
+      rests[i] = rests[distinct[i]];
+    }
+    lines.values.resize(distinct.size() * lines.dimensions);
+    rests.resize(distinct.size());
   }
   return lines;
 }

@@ -52,15 +52,25 @@ struct Normalise {
   }
 };
 
+struct RoundTile {
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void run(int64_t dimensions, const Row *tile, PairRow *pairs) {
+    round_tile(dimensions, tile, pairs);
+  }
+};
+
 } // namespace
 
 bool PointSet::add(const FeatureMaps &features, int64_t image, std::span<const int32_t> pixels,
                    float weight, Simd simd) {
   const auto load = for_type<LoadColumns>(features.type, simd);
   const auto normalise = for_simd<Normalise>(simd);
+  const auto round = for_simd<RoundTile>(simd);
   const int64_t total = count_ + static_cast<int64_t>(pixels.size());
   rows_.resize(ceil_div(total, kTile) * dimensions_);
   weights_.resize(ceil_div(total, kTile) * kTile);
+  if (paired_)
+    pairs_.resize(ceil_div(total, kTile) * pair_rows(dimensions_));
   std::fill(weights_.begin() + count_, weights_.begin() + total, weight);
   for (const int32_t *next = pixels.data(); count_ < total;) {
     const int64_t first = count_ % kTile;
@@ -69,6 +79,8 @@ bool PointSet::add(const FeatureMaps &features, int64_t image, std::span<const i
     load(features, image, next, count, target, first);
     if (!normalise(dimensions_, target, first, weights_.data() + count_ / kTile * kTile))
       return false;
+    if (paired_)
+      round(dimensions_, target, pairs_.data() + count_ / kTile * pair_rows(dimensions_));
     next += count;
     count_ += count;
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "common/simd.h"
@@ -13,7 +14,9 @@ namespace bottomup {
 /// Unit lines in tiles of kTile, each standing for `weights` pixels.
 class PointSet {
 public:
-  explicit PointSet(int64_t dimensions) : dimensions_(dimensions) {}
+  /// `paired`: for BFloat16Products, too.
+  explicit PointSet(int64_t dimensions, bool paired = false)
+      : dimensions_(dimensions), paired_(paired) {}
 
   /// Adds pixels of an image; false if a feature is NaN or Inf.
   bool add(const FeatureMaps &features, int64_t image, std::span<const int32_t> pixels,
@@ -30,6 +33,15 @@ public:
   /// (kTile) of a tile; zero where it has no point, or one without a line.
   const float *weights(int64_t tile) const { return weights_.data() + tile * kTile; }
 
+  /// A tile as products take it.
+  template <typename Products> const typename Products::Input *input(int64_t i) const {
+    if constexpr (std::is_same_v<typename Products::Input, Row>)
+      return tile(i);
+    else
+      return pairs_.data() + i * pair_rows(dimensions_);
+  }
+  bool paired() const { return paired_; }
+
   bool has_line(int64_t point) const { return weights_[point] > 0; }
 
   void copy(int64_t point, float *line) const {
@@ -42,7 +54,9 @@ public:
 
 private:
   int64_t dimensions_, count_ = 0;
+  bool paired_;
   std::vector<Row> rows_;
+  std::vector<PairRow> pairs_; // if paired
   std::vector<float> weights_;
 };
 

@@ -1,6 +1,7 @@
 // Products of lines and tiles of pixels, the inner loop of everything here.
 #pragma once
 
+#include "common/matrix_units.h"
 #include "common/tile_product.h"
 
 namespace bottomup {
@@ -15,6 +16,58 @@ BOTTOMUP_ALWAYS_INLINE void multiply(const PackedMatrix<> &lines, int64_t first,
                                      float (*products)[kTile]) {
   multiply_rows<lanes, modes, vectors>(lines, first, tile->pixel, kTile, products[0], kTile);
 }
+
+/// Products in float32, on any processor.
+struct Float32Products {
+  static constexpr int64_t kLines = kModes; // of a block
+  using Matrix = PackedMatrix<>;
+  using Input = Row;
+  struct Session {};
+
+  static Matrix matrix(int64_t lines, int64_t dimensions) { return {lines, dimensions, kModes}; }
+
+  /// The tile as `multiply` takes it.
+  static BOTTOMUP_ALWAYS_INLINE const Row *prepare(int64_t, const std::vector<Row> &tile,
+                                                   std::vector<PairRow> &) {
+    return tile.data();
+  }
+
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void multiply(const Matrix &lines, int64_t first, const Row *tile,
+                                              float (*products)[kTile]) {
+    bottomup::multiply<lanes>(lines, first, tile, products);
+  }
+};
+
+#if defined(__x86_64__)
+/// Products of bfloat16 with float32 sums, where `has_pairs`; a session must last meanwhile.
+struct BFloat16Products {
+  static constexpr int64_t kLines = kUnitRows;
+  using Matrix = PairedMatrix;
+  using Input = PairRow;
+  using Session = MatrixUnits;
+
+  static Matrix matrix(int64_t lines, int64_t dimensions) { return {lines, dimensions}; }
+
+  static BOTTOMUP_ALWAYS_INLINE const PairRow *
+  prepare(int64_t dimensions, const std::vector<Row> &tile, std::vector<PairRow> &pairs) {
+    pairs.resize(pair_rows(dimensions));
+    round_tile(dimensions, tile.data(), pairs.data());
+    return pairs.data();
+  }
+
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void multiply(const Matrix &lines, int64_t first,
+                                              const PairRow *tile, float (*products)[kTile]) {
+    multiply_on_units(lines, first, tile, products);
+  }
+};
+#else
+using BFloat16Products = Float32Products;
+#endif
+
+/// Whether `fast` products are BFloat16Products.
+inline bool has_pairs(Simd simd, bool fast) { return fast && simd == Simd::avx512_amx; }
 
 /// sums[d][l] += weight_p f_p[d] over every pixel p of lane l of the tile.
 template <int lanes>

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <functional>
+#include <span>
 
 namespace bottomup {
 namespace {
@@ -71,16 +72,15 @@ struct CountNeighbours {
   }
 };
 
-/// Sets the density of the lines in the window of one of them to 0.
+/// Sets the density of those of the chosen lines that lie in the window of a seed to 0.
 struct Settle {
   template <int lanes>
-  static BOTTOMUP_ALWAYS_INLINE void run(const Lines &lines, int64_t seed, float window,
-                                         int32_t *density) {
+  static BOTTOMUP_ALWAYS_INLINE void run(const Lines &lines, std::span<const int32_t> chosen,
+                                         int64_t seed, float window, int32_t *density) {
     const int64_t dimensions = lines.dimensions;
-    for (int64_t i = 0; i < lines.count(); ++i)
+    for (const int32_t i : chosen)
       if (density[i] > 0 && std::abs(fast_dot(lines.row(i), lines.row(seed), dimensions)) >= window)
         density[i] = 0;
-    density[seed] = 0;
   }
 };
 
@@ -134,13 +134,13 @@ std::vector<int32_t> dense_seeds(const Lines &lines, float window, int32_t least
   const std::vector<int32_t> original = density;
   std::ranges::stable_sort(order, std::greater{}, [&](int32_t i) { return original[i]; });
   std::vector<int32_t> seeds;
-  for (const int32_t i : order) {
-    if (density[i] == 0) // in the window of a seed
+  for (size_t next = 0; next < order.size() && static_cast<int64_t>(seeds.size()) < limit; ++next) {
+    const int32_t line = order[next];
+    if (density[line] == 0) // in the window of a seed
       continue;
-    if (static_cast<int64_t>(seeds.size()) == limit)
-      break;
-    seeds.push_back(i);
-    for_simd<Settle>(simd)(lines, i, window, density.data());
+    seeds.push_back(line);
+    const auto later = std::span<const int32_t>(order).subspan(next + 1);
+    for_simd<Settle>(simd)(lines, later, line, window, density.data());
   }
   return seeds;
 }

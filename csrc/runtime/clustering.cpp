@@ -87,7 +87,7 @@ ShiftedSeeds mean_shift(const float *points, int64_t num_points, const float *se
   return result;
 }
 
-Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes) {
+Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes, bool fast) {
   const auto count = static_cast<int32_t>(num_modes);
   check(num_modes >= 0 && count == num_modes, "num_modes is outside the range of int32");
   AssignProblem problem{};
@@ -96,6 +96,7 @@ Assignment assign(const FeatureView &features, const float *modes, int64_t num_m
   problem.max_modes = num_modes;
   problem.modes = modes;
   problem.num_modes = &count;
+  problem.fast = fast;
   problem.index = result.index.data();
   problem.score = result.score.data();
   check(assign_cpu(problem, selected_simd(), library_parallel_for));

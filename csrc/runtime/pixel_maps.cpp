@@ -209,9 +209,9 @@ private:
     const int64_t num_modes = static_cast<int64_t>(maps.modes.size()) / dimensions_;
     views([&](const View &view) {
       keep_foreground(view, maps);
-      const Assignment found = num_modes > 0
-                                   ? assign(view.maps(dimensions_), maps.modes.data(), num_modes)
-                                   : Assignment{};
+      const Assignment found =
+          num_modes > 0 ? assign(view.maps(dimensions_), maps.modes.data(), num_modes, options.fast)
+                        : Assignment{};
       for (const int64_t pixel : chosen_pixels(view)) {
         const int64_t place = in_image(view, pixel);
         maps.index.values[place] = num_modes > 0 ? found.index[pixel] : 0;

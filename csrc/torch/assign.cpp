@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char *kOp = "assign";
 
-std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_modes) {
+std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_modes, bool fast) {
   const FeatureMaps maps = feature_maps(features, kOp);
   const int64_t batch = maps.batch;
   check(modes.dim() == 3 && modes.size(0) == batch && modes.size(2) == maps.dimensions, kOp,
@@ -33,6 +33,7 @@ std::tuple<Tensor, Tensor> assign(Tensor features, Tensor modes, Tensor num_mode
   problem.max_modes = modes.size(1);
   problem.modes = modes.const_data_ptr<float>();
   problem.num_modes = num_modes.const_data_ptr<int32_t>();
+  problem.fast = fast;
   problem.index = index.mutable_data_ptr<int32_t>();
   problem.score = score.mutable_data_ptr<float>();
 

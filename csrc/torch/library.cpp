@@ -2,7 +2,8 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(bottomup_fast, library) {
-  library.def("assign(Tensor features, Tensor modes, Tensor num_modes) -> (Tensor, Tensor)");
+  library.def("assign(Tensor features, Tensor modes, Tensor num_modes, bool fast=False) -> "
+              "(Tensor, Tensor)");
   library.def(
       "target_lines(Tensor features, Tensor labels, int num_entities, bool fast) -> Tensor");
   library.def(

@@ -73,8 +73,10 @@ BOTTOMUP_API ShiftedSeeds mean_shift(const float *points, int64_t num_points, co
                                      double bandwidth_deg = 45, double tolerance = 1e-6,
                                      int64_t max_steps = 200);
 
-/// The nearest of (M, D) unit lines for every pixel, the earliest of equally near ones.
-BOTTOMUP_API Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes);
+/// The nearest of (M, D) unit lines for every pixel, the earliest of equally near ones; `fast`
+/// multiplies in bfloat16 on processors with AMX.
+BOTTOMUP_API Assignment assign(const FeatureView &features, const float *modes, int64_t num_modes,
+                               bool fast = false);
 
 /// Partitions every region of some points on its own; `regions`, one a point, numbers them from 0,
 /// and points of -1 take no part.
