@@ -1,7 +1,6 @@
 // Label maps as pieces: numbering, connected pieces, specks folded into their neighbours.
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <queue>
 #include <string>
@@ -14,8 +13,6 @@
 
 namespace bottomup {
 namespace {
-
-using Borders = std::vector<std::map<int32_t, int64_t>>;
 
 /// Pieces of pixels that turn out to be one, each named by its first.
 class UnionFind {
@@ -38,31 +35,84 @@ private:
   std::vector<int32_t> parent_;
 };
 
-/// borders[a][b]: pairs of 4-neighbours of labels a != b, both at least 0.
-Borders shared_borders(const LabelMap &labels, int32_t largest) {
-  Borders borders(largest + 1);
-  // A border runs along a row for many pixels.
-  int32_t low = 0, high = 0;
-  int64_t length = 0;
-  const auto touch = [&](int32_t one, int32_t other) {
-    if (one == other || one < 0 || other < 0)
-      return;
-    if (std::min(one, other) != low || std::max(one, other) != high) {
-      if (length > 0)
-        borders[low][high] = borders[high][low] += length;
-      low = std::min(one, other), high = std::max(one, other), length = 0;
+/// The borders of the small labels, as lists that are joined without copying.
+class Borders {
+public:
+  Borders(const LabelMap &labels, const std::vector<int64_t> &areas, int64_t min_area)
+      : lists_(areas.size()) {
+    const auto is_small = [&](int32_t label) { return label > 0 && areas[label] < min_area; };
+    // A border runs along a row for many pixels.
+    int32_t low = 0, high = 0;
+    int64_t length = 0;
+    const auto end_border = [&] {
+      if (length > 0 && is_small(low))
+        append(low, high, length);
+      if (length > 0 && is_small(high))
+        append(high, low, length);
+    };
+    const auto touch = [&](int32_t one, int32_t other) {
+      if (one == other || one < 0 || other < 0)
+        return;
+      if (std::min(one, other) != low || std::max(one, other) != high) {
+        end_border();
+        low = std::min(one, other), high = std::max(one, other), length = 0;
+      }
+      ++length;
+    };
+    for (int64_t y = 0; y < labels.height; ++y) {
+      const int32_t *row = labels.values.data() + y * labels.width;
+      for (int64_t x = 1; x < labels.width; ++x)
+        touch(row[x], row[x - 1]);
     }
-    ++length;
+    for (int64_t y = 1; y < labels.height; ++y) {
+      const int32_t *row = labels.values.data() + y * labels.width;
+      for (int64_t x = 0; x < labels.width; ++x)
+        touch(row[x], row[x - labels.width]);
+    }
+    end_border();
+  }
+
+  /// Moves the borders of one label to the end of another's.
+  void join(int32_t from, int32_t to) {
+    List &source = lists_[from], &target = lists_[to];
+    if (source.first < 0)
+      return;
+    (target.first < 0 ? target.first : parts_[target.last].next) = source.first;
+    target.last = source.last;
+    source = {};
+  }
+
+  /// Calls `visit` with the other label and the length of every part of a label's borders.
+  template <typename Visit> void for_each(int32_t label, const Visit &visit) const {
+    for (int32_t i = lists_[label].first; i >= 0; i = parts_[i].next)
+      visit(parts_[i].other, parts_[i].length);
+  }
+
+private:
+  struct Part {
+    int64_t length; // pairs of 4-neighbours
+    int32_t other, next;
   };
-  for (int64_t y = 0; y < labels.height; ++y)
-    for (int64_t x = 1; x < labels.width; ++x)
-      touch(labels(y, x), labels(y, x - 1));
-  for (int64_t y = 1; y < labels.height; ++y)
-    for (int64_t x = 0; x < labels.width; ++x)
-      touch(labels(y, x), labels(y - 1, x));
-  if (length > 0)
-    borders[low][high] = borders[high][low] += length;
-  return borders;
+  struct List {
+    int32_t first = -1, last = -1;
+  };
+
+  void append(int32_t label, int32_t other, int64_t length) {
+    const auto part = static_cast<int32_t>(parts_.size());
+    parts_.push_back({length, other, -1});
+    List &list = lists_[label];
+    (list.first < 0 ? list.first : parts_[list.last].next) = part;
+    list.last = part;
+  }
+
+  std::vector<Part> parts_;
+  std::vector<List> lists_;
+};
+
+std::vector<int32_t> numbered(int32_t count) {
+  std::vector<int32_t> values(count);
+  std::iota(values.begin(), values.end(), 0);
+  return values;
 }
 
 } // namespace
@@ -108,26 +158,25 @@ LabelMap split_components(const LabelMap &labels, int connectivity) {
     throw Error("connectivity: expected 1 or 2, got " + std::to_string(connectivity));
   LabelMap pieces(labels.height, labels.width, -1);
   UnionFind found;
-  for (int64_t y = 0; y < labels.height; ++y)
-    for (int64_t x = 0; x < labels.width; ++x) {
-      const int32_t label = labels(y, x);
+  const int64_t width = labels.width, reach = connectivity == 2 ? 1 : 0;
+  for (int64_t y = 0; y < labels.height; ++y) {
+    const int32_t *row = labels.values.data() + y * width, *above = row - width;
+    int32_t *piece_row = pieces.values.data() + y * width, *pieces_above = piece_row - width;
+    for (int64_t begin = 0, end; begin < width; begin = end) {
+      const int32_t label = row[begin];
+      for (end = begin + 1; end < width && row[end] == label;)
+        ++end;
       if (label <= 0)
         continue;
+      // A run takes the piece of the runs above that it touches.
       int32_t piece = -1;
-      const auto join = [&](int64_t row, int64_t column) {
-        if (row >= 0 && column >= 0 && column < labels.width && labels(row, column) == label) {
-          const int32_t other = pieces(row, column);
-          piece = piece < 0 || piece == other ? other : found.unite(piece, other);
-        }
-      };
-      join(y, x - 1);
-      join(y - 1, x);
-      if (connectivity == 2) {
-        join(y - 1, x - 1);
-        join(y - 1, x + 1);
-      }
-      pieces(y, x) = piece < 0 ? found.add() : piece;
+      const int64_t last = std::min(end + reach, width);
+      for (int64_t x = std::max<int64_t>(begin - reach, 0); y > 0 && x < last; ++x)
+        if (above[x] == label && pieces_above[x] != piece)
+          piece = piece < 0 ? pieces_above[x] : found.unite(piece, pieces_above[x]);
+      std::fill(piece_row + begin, piece_row + end, piece < 0 ? found.add() : piece);
     }
+  }
   std::vector<int32_t> numbers;
   int32_t count = 0;
   for (int64_t i = 0; i < labels.size(); ++i) {
@@ -161,43 +210,48 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
   if (queue.empty())
     return labels;
 
-  Borders borders = shared_borders(labels, largest);
-  std::vector<Speck> folds; // host, speck
+  Borders borders(labels, areas, min_area);
+  std::vector<int32_t> host_of = numbered(largest + 1); // itself until it is folded
+  const auto find = [&](int32_t label) {
+    while (host_of[label] != label)
+      label = host_of[label] = host_of[host_of[label]];
+    return label;
+  };
+  std::vector<int64_t> shared(largest + 1); // with each neighbour of the speck at hand
+  std::vector<int32_t> neighbours;
   while (!queue.empty()) {
     const auto [area, speck] = queue.top();
     queue.pop();
-    if (area != areas[speck] || borders[speck].empty())
+    if (area != areas[speck])
+      continue;
+    neighbours.clear();
+    borders.for_each(speck, [&, speck = speck](int32_t other, int64_t length) {
+      other = find(other);
+      if (other == speck)
+        return;
+      if (shared[other] == 0)
+        neighbours.push_back(other);
+      shared[other] += length;
+    });
+    if (neighbours.empty())
       continue;
     auto best = std::tuple(-std::numeric_limits<double>::infinity(), int64_t{0}, 0);
-    bool first = true;
-    for (const auto &[other, length] : borders[speck]) {
-      const auto candidate = std::tuple(similarity ? similarity(speck, other) : 0, length, -other);
-      if (first || candidate > best)
-        best = candidate;
-      first = false;
+    for (const int32_t other : neighbours) {
+      const double likeness = similarity ? similarity(speck, other) : 0;
+      best = std::max(best, std::tuple(likeness, std::exchange(shared[other], 0), -other));
     }
     const int32_t host = -std::get<2>(best);
-    folds.emplace_back(host, speck);
+    host_of[speck] = host;
     areas[host] += area;
     areas[speck] = 0;
-    for (const auto &[other, length] : std::exchange(borders[speck], {})) {
-      borders[other].erase(speck);
-      if (other != host) {
-        borders[host][other] += length;
-        borders[other][host] += length;
-      }
-    }
+    borders.join(speck, host);
     if (host > 0 && areas[host] < min_area)
       queue.emplace(areas[host], host);
   }
-  std::vector<int32_t> final(largest + 1);
-  std::iota(final.begin(), final.end(), 0);
-  for (auto fold = folds.rbegin(); fold != folds.rend(); ++fold)
-    final[fold->second] = final[fold->first];
   LabelMap result = labels;
   for (int32_t &label : result.values)
     if (label >= 0)
-      label = final[label];
+      label = find(label);
   return result;
 }
 
