@@ -63,19 +63,21 @@ public:
           at::tensor({static_cast<float>(input.y), static_cast<float>(input.x)}).view({1, 2}));
     const std::vector<at::Tensor> outputs = loader_.run(inputs);
     const int64_t dimensions = description_.settings.architecture.feature_dim;
-    copy(outputs, 0, dimensions, size, padded, features);
+    copy(outputs, 0, {1, dimensions, padded.height, padded.width}, size, features);
     if (foreground)
-      copy(outputs, 1, 1, size, padded, foreground);
+      copy(outputs, 1, {1, padded.height, padded.width}, size, foreground);
   }
 
 private:
-  void copy(const std::vector<at::Tensor> &outputs, size_t index, int64_t maps, ImageSize size,
-            ImageSize padded, float *result) const {
-    const int64_t expected = maps * padded.height * padded.width;
-    if (outputs.size() <= index || outputs[index].numel() != expected)
+  /// Crops maps of a shape; torch may have them channel by channel or pixel by pixel.
+  void copy(const std::vector<at::Tensor> &outputs, size_t index, std::vector<int64_t> shape,
+            ImageSize size, float *result) const {
+    if (outputs.size() <= index || outputs[index].sizes() != at::IntArrayRef(shape))
       throw Error(path_ + ": its outputs are not those that its metadata tells");
-    const at::Tensor values = outputs[index].to(at::kFloat).contiguous();
-    crop(values.const_data_ptr<float>(), maps, size, padded, result);
+    shape.end()[-2] = size.height;
+    shape.end()[-1] = size.width;
+    const at::Tensor cropped = outputs[index].narrow(-2, 0, size.height).narrow(-1, 0, size.width);
+    at::from_blob(result, shape, at::kFloat).copy_(cropped);
   }
 
   std::string path_;

@@ -62,8 +62,13 @@ void ClusteringPlan::enqueue(const FeatureView &features, const bool *mask, Cuda
 
 void ClusteringPlan::enqueue_assign(const FeatureView &features, int32_t *index, float *score,
                                     CudaStream stream) const {
-  const AssignProblem problem{
-      maps_of(features), problem_.max_modes, problem_.modes, problem_.num_modes, index, score};
+  const AssignProblem problem{maps_of(features),
+                              problem_.max_modes,
+                              problem_.modes,
+                              problem_.num_modes,
+                              problem_.settings.fast,
+                              index,
+                              score};
   const DeviceScope scope(device_);
   check_cuda(assign_cuda(problem, nullptr, status_, stream));
 }

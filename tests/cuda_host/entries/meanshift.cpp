@@ -120,7 +120,8 @@ int meanshift_step(const void *features, const Features *sizes, int64_t half, fl
 int meanshift_assign(const void *features, const Features *sizes, const float *modes,
                      const int32_t *num_modes, int64_t max_modes, int32_t *index, float *score,
                      int32_t *status) {
-  const AssignProblem problem{maps_of(features, *sizes), max_modes, modes, num_modes, index, score};
+  const AssignProblem problem{
+      maps_of(features, *sizes), max_modes, modes, num_modes, false, index, score};
   return assign_cuda(problem, nullptr, status, nullptr).error;
 }
 
