@@ -31,7 +31,9 @@ def validate(
     assert config.validation is not None
     samples = validation_samples(config.validation.source, config.seed, config.validation.images)
     network.settings = config.model
-    segmenter = Segmenter(network, device=str(next(network.parameters()).device))
+    # In float32, so that figures of machines with and without bfloat16 can be compared.
+    device = str(next(network.parameters()).device)
+    segmenter = Segmenter(network, device, precision="highest")
     report = DatasetReport()
     rows: list[list[NDArray[np.uint8]]] = []
     for sample in samples:
