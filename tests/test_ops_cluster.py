@@ -272,8 +272,8 @@ torch.save([tuple(result) for result in results(0)], {str(tmp_path / "results.pt
     assert run.stdout.strip() == path
     others = torch.load(tmp_path / "results.pt")
     for number, (mine, other) in enumerate(zip(results(0), others, strict=True)):
-        # Products of bfloat16, where there are units for them.
-        tolerance = 5e-3 if number == FAST else 1e-4
+        # One of the two multiplies in bfloat16.
+        tolerance = 5e-3 if number == FAST and "avx512-amx" in (path, INFO["path"]) else 1e-4
         for one, two in zip(mine, other, strict=True):
             assert one.shape == two.shape
             difference = (one.double() - two.double()).abs()

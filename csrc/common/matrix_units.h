@@ -4,36 +4,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/bfloat16_pair.h"
-#include "common/feature_tile.h"
 #include "common/simd.h"
+#include "common/tile_product.h"
 
 namespace bottomup {
 
 inline constexpr int64_t kUnitRows = 16;  // of a matrix that the units multiply at once
 inline constexpr int64_t kUnitPairs = 16; // of numbers in each of its rows
 
-/// Two channels of the pixels of a tile.
-struct alignas(64) PairRow {
-  BFloat16Pair pixel[kTile];
-};
-
-/// Rows that `round_tile` writes: whole matrices of them.
+/// Pairs of channels that products on the units take: whole matrices of them.
 inline int64_t pair_rows(int64_t dimensions) {
   return ceil_div(dimensions, 2 * kUnitPairs) * kUnitPairs;
-}
-
-/// The tile in pairs of channels; `pairs` has room for `pair_rows`, and what is missing is zero.
-BOTTOMUP_ALWAYS_INLINE void round_tile(int64_t dimensions, const Row *tile, PairRow *pairs) {
-  const int64_t rows = pair_rows(dimensions);
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t d = 2 * row;
-    static constexpr Row zero{};
-    const Row &first = d < dimensions ? tile[d] : zero;
-    const Row &second = d + 1 < dimensions ? tile[d + 1] : zero;
-    for (int64_t p = 0; p < kTile; ++p)
-      pairs[row].pixel[p] = rounded_pair(first.pixel[p], second.pixel[p]);
-  }
 }
 
 /// A (rows, columns) matrix in blocks of kUnitRows rows, each in matrices of kUnitPairs pairs;

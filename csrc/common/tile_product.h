@@ -16,6 +16,23 @@ namespace bottomup {
 /// with AVX-512 and 16 without.
 template <int lanes> inline constexpr int64_t kBlockRows = lanes == 16 ? 12 : 6;
 
+/// Two rows as operands of products of bfloat16.
+struct alignas(64) PairRow {
+  BFloat16Pair pixel[kTile];
+};
+
+/// Writes `count` pairs of rows, of which there are `num_rows`; what is missing is zero.
+BOTTOMUP_ALWAYS_INLINE void round_rows(const Row *rows, int64_t num_rows, int64_t count,
+                                       PairRow *pairs) {
+  static constexpr Row zeros{};
+  for (int64_t i = 0; i < count; ++i) {
+    const Row &first = 2 * i < num_rows ? rows[2 * i] : zeros;
+    const Row &second = 2 * i + 1 < num_rows ? rows[2 * i + 1] : zeros;
+    for (int64_t p = 0; p < kTile; ++p)
+      pairs[i].pixel[p] = rounded_pair(first.pixel[p], second.pixel[p]);
+  }
+}
+
 /// A (rows, columns) matrix of operands in blocks of `block` rows, (blocks, operands of a row,
 /// block); what is missing is zero.
 template <typename Operand = float> class PackedMatrix {

@@ -27,19 +27,14 @@ template <> struct Operands<float> {
 };
 
 template <> struct Operands<BFloat16Pair> {
-  explicit Operands(int64_t most_rows) : pairs(ceil_div(most_rows, 2) * kTile) {}
+  explicit Operands(int64_t most_rows) : pairs(ceil_div(most_rows, 2)) {}
 
   BOTTOMUP_ALWAYS_INLINE const BFloat16Pair *of(const Row *rows, int64_t count) {
-    static constexpr Row zeros{};
-    for (int64_t i = 0; i < count; i += 2) {
-      const Row &first = rows[i], &second = i + 1 < count ? rows[i + 1] : zeros;
-      for (int64_t p = 0; p < kTile; ++p)
-        pairs[i / 2 * kTile + p] = rounded_pair(first.pixel[p], second.pixel[p]);
-    }
-    return pairs.data();
+    round_rows(rows, count, ceil_div(count, 2), pairs.data());
+    return pairs.data()->pixel;
   }
 
-  std::vector<BFloat16Pair> pairs;
+  std::vector<PairRow> pairs;
 };
 
 /// Everything one task keeps: the image's matrices, the last rows, one tile.

@@ -52,10 +52,10 @@ struct Normalise {
   }
 };
 
-struct RoundTile {
+struct RoundRows {
   template <int lanes>
   static BOTTOMUP_ALWAYS_INLINE void run(int64_t dimensions, const Row *tile, PairRow *pairs) {
-    round_tile(dimensions, tile, pairs);
+    round_rows(tile, dimensions, pair_rows(dimensions), pairs);
   }
 };
 
@@ -65,7 +65,7 @@ bool PointSet::add(const FeatureMaps &features, int64_t image, std::span<const i
                    float weight, Simd simd) {
   const auto load = for_type<LoadColumns>(features.type, simd);
   const auto normalise = for_simd<Normalise>(simd);
-  const auto round = for_simd<RoundTile>(simd);
+  const auto round = for_simd<RoundRows>(simd);
   const int64_t total = count_ + static_cast<int64_t>(pixels.size());
   rows_.resize(ceil_div(total, kTile) * dimensions_);
   weights_.resize(ceil_div(total, kTile) * kTile);

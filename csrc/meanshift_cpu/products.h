@@ -52,7 +52,7 @@ struct BFloat16Products {
   static BOTTOMUP_ALWAYS_INLINE const PairRow *
   prepare(int64_t dimensions, const std::vector<Row> &tile, std::vector<PairRow> &pairs) {
     pairs.resize(pair_rows(dimensions));
-    round_tile(dimensions, tile.data(), pairs.data());
+    round_rows(tile.data(), dimensions, pair_rows(dimensions), pairs.data());
     return pairs.data();
   }
 

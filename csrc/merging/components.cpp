@@ -14,9 +14,13 @@
 namespace bottomup {
 namespace {
 
-/// Pieces of pixels that turn out to be one, each named by its first.
+/// Pieces that turn out to be one.
 class UnionFind {
 public:
+  explicit UnionFind(int32_t count = 0) : parent_(count) {
+    std::iota(parent_.begin(), parent_.end(), 0);
+  }
+
   int32_t add() {
     parent_.push_back(static_cast<int32_t>(parent_.size()));
     return parent_.back();
@@ -26,10 +30,13 @@ public:
       piece = parent_[piece] = parent_[parent_[piece]];
     return piece;
   }
+  /// Both are named by the first of them.
   int32_t unite(int32_t one, int32_t other) {
     one = find(one), other = find(other);
     return parent_[std::max(one, other)] = std::min(one, other);
   }
+  /// Both are named as the host is; neither has been given to another.
+  void give(int32_t piece, int32_t host) { parent_[piece] = host; }
 
 private:
   std::vector<int32_t> parent_;
@@ -108,12 +115,6 @@ private:
   std::vector<Part> parts_;
   std::vector<List> lists_;
 };
-
-std::vector<int32_t> numbered(int32_t count) {
-  std::vector<int32_t> values(count);
-  std::iota(values.begin(), values.end(), 0);
-  return values;
-}
 
 } // namespace
 
@@ -211,12 +212,7 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
     return labels;
 
   Borders borders(labels, areas, min_area);
-  std::vector<int32_t> host_of = numbered(largest + 1); // itself until it is folded
-  const auto find = [&](int32_t label) {
-    while (host_of[label] != label)
-      label = host_of[label] = host_of[host_of[label]];
-    return label;
-  };
+  UnionFind hosts(largest + 1);
   std::vector<int64_t> shared(largest + 1); // with each neighbour of the speck at hand
   std::vector<int32_t> neighbours;
   while (!queue.empty()) {
@@ -226,7 +222,7 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
       continue;
     neighbours.clear();
     borders.for_each(speck, [&, speck = speck](int32_t other, int64_t length) {
-      other = find(other);
+      other = hosts.find(other);
       if (other == speck)
         return;
       if (shared[other] == 0)
@@ -241,7 +237,7 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
       best = std::max(best, std::tuple(likeness, std::exchange(shared[other], 0), -other));
     }
     const int32_t host = -std::get<2>(best);
-    host_of[speck] = host;
+    hosts.give(speck, host);
     areas[host] += area;
     areas[speck] = 0;
     borders.join(speck, host);
@@ -251,7 +247,7 @@ LabelMap fold_specks(const LabelMap &labels, int64_t min_area, const Similarity 
   LabelMap result = labels;
   for (int32_t &label : result.values)
     if (label >= 0)
-      label = find(label);
+      label = hosts.find(label);
   return result;
 }
 
