@@ -125,7 +125,7 @@ inline bool rescale_overflowing(int64_t dimensions, Row *tile, float *inverse_no
 BOTTOMUP_ALWAYS_INLINE bool inverse_norms(int64_t dimensions, Row *tile, float *inverse_norm) {
   float squares[kTile];
   squared_lengths(dimensions, tile, squares);
-  bool in_range = true;
+  int32_t in_range = 1;
   for (int64_t p = 0; p < kTile; ++p) {
     inverse_norm[p] = 1 / std::max(std::sqrt(squares[p]), kMinNorm);
     in_range &= inverse_norm[p] > 0; // 0 from an infinite sum, NaN from NaN

@@ -24,13 +24,15 @@ struct alignas(64) PairRow {
 /// Writes `count` pairs of rows, of which there are `num_rows`; what is missing is zero.
 BOTTOMUP_ALWAYS_INLINE void round_rows(const Row *rows, int64_t num_rows, int64_t count,
                                        PairRow *pairs) {
-  static constexpr Row zeros{};
-  for (int64_t i = 0; i < count; ++i) {
-    const Row &first = 2 * i < num_rows ? rows[2 * i] : zeros;
-    const Row &second = 2 * i + 1 < num_rows ? rows[2 * i + 1] : zeros;
+  // A choice between rows inside the loop over pixels would keep compilers from vectors.
+  int64_t i = 0;
+  for (; 2 * i + 1 < num_rows; ++i)
     for (int64_t p = 0; p < kTile; ++p)
-      pairs[i].pixel[p] = rounded_pair(first.pixel[p], second.pixel[p]);
-  }
+      pairs[i].pixel[p] = rounded_pair(rows[2 * i].pixel[p], rows[2 * i + 1].pixel[p]);
+  for (; 2 * i < num_rows; ++i)
+    for (int64_t p = 0; p < kTile; ++p)
+      pairs[i].pixel[p] = rounded_pair(rows[2 * i].pixel[p], 0);
+  std::fill(pairs + i, pairs + count, PairRow{});
 }
 
 /// A (rows, columns) matrix of operands in blocks of `block` rows, (blocks, operands of a row,

@@ -45,6 +45,11 @@ template <int lanes> BOTTOMUP_ALWAYS_INLINE void store(float *target, const Vect
   std::memcpy(target, &value, sizeof(value));
 }
 
+template <int lanes>
+BOTTOMUP_ALWAYS_INLINE void store(int32_t *target, const Integers<lanes> &value) {
+  std::memcpy(target, &value, sizeof(value));
+}
+
 /// Sum of the lanes, by halves.
 template <int lanes> BOTTOMUP_ALWAYS_INLINE float total(const Vector<lanes> &value) {
   if constexpr (lanes == 4) {

@@ -61,12 +61,8 @@ BOTTOMUP_ALWAYS_INLINE bool assign_tiles(const AssignProblem &problem,
     for (int32_t mode = 0; mode < num_modes; mode += Products::kLines) {
       float products[Products::kLines][kTile];
       Products::template multiply<lanes>(modes[image], mode, input, products);
-      for (int32_t j = 0; j < std::min<int32_t>(Products::kLines, num_modes - mode); ++j)
-        for (int64_t p = 0; p < kTile; ++p) {
-          const float product = std::abs(products[j][p]);
-          nearest[p] = product > largest[p] ? mode + j : nearest[p];
-          largest[p] = std::max(largest[p], product);
-        }
+      const int32_t lines = std::min<int32_t>(Products::kLines, num_modes - mode);
+      Products::template nearest<lanes>(products, mode, lines, nearest, largest);
     }
 
     const int64_t output = image * problem.features.pixels + first;

@@ -60,12 +60,8 @@ template <typename Products> struct Nearest {
       for (int64_t first = 0; first < lines.rows(); first += Products::kLines) {
         float products[Products::kLines][kTile];
         Products::template multiply<lanes>(lines, first, points.input<Products>(i), products);
-        for (int64_t j = 0; j < std::min(Products::kLines, lines.rows() - first); ++j)
-          for (int64_t p = 0; p < kTile; ++p) {
-            const float product = std::abs(products[j][p]);
-            nearest[p] = product > largest[p] ? static_cast<int32_t>(first + j) : nearest[p];
-            largest[p] = std::max(largest[p], product);
-          }
+        const int64_t count = std::min(Products::kLines, lines.rows() - first);
+        Products::template nearest<lanes>(products, first, count, nearest, largest);
       }
       for (int64_t p = 0; p < std::min(kTile, points.count() - i * kTile); ++p) {
         index[i * kTile + p] = nearest[p];

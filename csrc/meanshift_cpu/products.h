@@ -10,6 +10,24 @@ namespace bottomup {
 /// SSE and AVX2.
 inline constexpr int64_t kModes = 6;
 
+/// Of each pixel: the line with the largest |product| so far, and that. Takes those of `count`
+/// lines from `first` on into account; of equal ones the earliest counts.
+template <int lanes>
+BOTTOMUP_ALWAYS_INLINE void take_nearest(const float (*products)[kTile], int64_t first,
+                                         int64_t count, int32_t *nearest, float *largest) {
+  for (int64_t p = 0; p < kTile; p += lanes) {
+    Integers<lanes> line = load<lanes>(nearest + p);
+    Vector<lanes> best = load<lanes>(largest + p);
+    for (int64_t j = 0; j < count; ++j) {
+      const Vector<lanes> product = magnitude<lanes>(load<lanes>(products[j] + p));
+      line = product > best ? Integers<lanes>{} + static_cast<int32_t>(first + j) : line;
+      best = product > best ? product : best;
+    }
+    store<lanes>(nearest + p, line);
+    store<lanes>(largest + p, best);
+  }
+}
+
 /// products[j][p] = m_j . f_p for the first `modes` lines m of the block that starts at `first`.
 template <int lanes, int modes = kModes, int vectors = 2>
 BOTTOMUP_ALWAYS_INLINE void multiply(const PackedMatrix<> &lines, int64_t first, const Row *tile,
@@ -37,6 +55,12 @@ struct Float32Products {
                                               float (*products)[kTile]) {
     bottomup::multiply<lanes>(lines, first, tile, products);
   }
+
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void nearest(const float (*products)[kTile], int64_t first,
+                                             int64_t count, int32_t *nearest, float *largest) {
+    take_nearest<lanes>(products, first, count, nearest, largest);
+  }
 };
 
 #if defined(__x86_64__)
@@ -60,6 +84,28 @@ struct BFloat16Products {
   static BOTTOMUP_ALWAYS_INLINE void multiply(const Matrix &lines, int64_t first,
                                               const PairRow *tile, float (*products)[kTile]) {
     multiply_on_units(lines, first, tile, products);
+  }
+
+  /// Finds the line of a block by one maximum: the lowest bits of a product, which its rounding has
+  /// made meaningless, number the lines backwards. Lines that are missing have products of zero.
+  template <int lanes>
+  static BOTTOMUP_ALWAYS_INLINE void nearest(const float (*products)[kTile], int64_t first, int64_t,
+                                             int32_t *nearest, float *largest) {
+    constexpr int32_t kNumber = kLines - 1;
+    for (int64_t p = 0; p < kTile; p += lanes) {
+      Integers<lanes> best{};
+      BOTTOMUP_UNROLL
+      for (int32_t j = 0; j < kLines; ++j) {
+        const Integers<lanes> product = (Integers<lanes>)load<lanes>(products[j] + p);
+        const Integers<lanes> numbered = (product & (0x7fffffff - kNumber)) | (kNumber - j);
+        best = numbered > best ? numbered : best;
+      }
+      const Integers<lanes> line = static_cast<int32_t>(first) + kNumber - (best & kNumber);
+      const Integers<lanes> before = (Integers<lanes>)load<lanes>(largest + p);
+      const Integers<lanes> value = best & ~kNumber;
+      store<lanes>(nearest + p, value > before ? line : load<lanes>(nearest + p));
+      store<lanes>(largest + p, (Vector<lanes>)(value > before ? value : before));
+    }
   }
 };
 #else
