@@ -4,19 +4,20 @@
 #include <cmath>
 #include <utility>
 
-#include "bottomup/merging.h"
+#include "merging/label_runs.h"
 
 namespace bottomup {
 namespace {
 
 constexpr double kTight = 0.75; // of the bandwidth: the window that stability compares with
 
-/// |cos| between the modes of two segments; background is the last resort.
-Similarity line_similarity(const LabelMap &labels, const Grid<int32_t> &index, const float *modes,
-                           int64_t num_modes, int64_t dimensions) {
-  std::vector<int32_t> mode_of(std::ranges::max(labels.values) + 1);
-  for (int64_t pixel = 0; pixel < labels.size(); ++pixel)
-    mode_of[labels.values[pixel]] = index.values[pixel];
+/// |cos| between the modes of two segments; background is the last resort. `index` has the mode of
+/// each run.
+Similarity line_similarity(const LabelRuns &labels, const std::vector<Run> &index,
+                           const float *modes, int64_t num_modes, int64_t dimensions) {
+  std::vector<int32_t> mode_of(labels.largest_label() + 1);
+  for (size_t i = 0; i < index.size(); ++i)
+    mode_of[labels.runs[i].label] = index[i].label;
   return [=, mode_of = std::move(mode_of)](int32_t one, int32_t other) {
     if (other == 0 || num_modes == 0)
       return -1.0;
@@ -38,15 +39,21 @@ struct SegmentSums {
 
 LabelMap pieces(const Grid<int32_t> &index, const float *modes, int64_t num_modes,
                 int64_t dimensions, bool split, int64_t min_area) {
-  LabelMap labels = index;
-  for (int32_t &label : labels.values)
-    ++label;
+  LabelRuns labels(index);
+  const std::vector<Run> modes_of_runs = labels.runs;
+  for (Run &run : labels.runs)
+    ++run.label;
   // Either way no label exceeds the number of pixels, of which there may be fewer than modes.
-  labels = split ? split_components(labels) : relabel_by_appearance(labels);
-  if (min_area <= 1)
-    return labels;
-  return relabel_by_appearance(
-      fold_specks(labels, min_area, line_similarity(labels, index, modes, num_modes, dimensions)));
+  if (split)
+    split_pieces(labels, 1);
+  else
+    number_by_appearance(labels);
+  if (min_area > 1) {
+    fold_small(labels, min_area,
+               line_similarity(labels, modes_of_runs, modes, num_modes, dimensions));
+    number_by_appearance(labels);
+  }
+  return labels.map();
 }
 
 SegmentScores segment_scores(const LabelMap &labels, const float *likeness, const float *cosine,

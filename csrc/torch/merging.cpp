@@ -52,8 +52,9 @@ Tensor pieces_op(Tensor index, Tensor modes, bool split, int64_t min_area) {
   check(modes.is_cpu() && modes.scalar_type() == ScalarType::Float && modes.dim() == 2, kOp,
         "modes must be float32 of shape (M, D), on the CPU");
   const int64_t count = modes.size(0);
-  for (const int32_t mode : map.values)
-    check(mode >= -1 && (mode < count || count == 0), kOp, "index names a mode that is not there");
+  const auto [least, largest] = std::ranges::minmax(map.values);
+  check(least >= -1 && (largest < count || count == 0), kOp,
+        "index names a mode that is not there");
   modes = torch::stable::contiguous(modes);
   return checked(kOp, [&] {
     return to_tensor(
