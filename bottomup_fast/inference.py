@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from bottomup_fast.clustering import assign_pixels, find_modes
 from bottomup_fast.models.network import MULTIPLE, BottomUpNetwork
-from bottomup_fast.reference.clustering import evenly_spaced
 from bottomup_fast.region_clustering import cluster_regions
 from bottomup_fast.settings import ClusteringSettings, ModelSettings
 from bottomup_fast.tiling import Tile, tiles
@@ -23,8 +22,8 @@ HALO = 128
 """Pixels around a tile that the network sees beside it."""
 KEPT_FEATURES = 1 << 28
 """Numbers (one gigabyte) up to which features of all tiles are kept, not computed twice."""
-MODE_PIXELS = {"highest": 1 << 20, "fast": 1 << 14}
-"""Pixels of an image that take part in finding modes; beyond, evenly spaced ones do."""
+MODE_PIXELS = {"highest": 1 << 20, "fast": 1 << 12}
+"""Pixels on which modes are found; of larger images those on a grid."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +113,21 @@ def _cluster_together(
     width: int,
     clustering: ClusteringSettings,
 ) -> PixelMaps:
-    """One set of modes for the whole image: found on a sample of pixels, assigned to all."""
+    """One set of modes for the whole image: found on a grid of pixels, assigned to all."""
     share = min(1.0, MODE_PIXELS[clustering.precision] / (height * width))
+    rows, columns = (
+        _nearest_positions(max(1, int(side * math.sqrt(share))), side) for side in (height, width)
+    )
     sample = []
     for view in first_pass:
-        pixels = view.mask.flatten().nonzero().squeeze(1)
-        pixels = evenly_spaced(pixels, math.ceil(share * len(pixels)))
-        sample.append(view.features.flatten(1)[:, pixels])
+        y, x = (
+            places[(places >= core.start) & (places < core.stop)] - core.start
+            for places, core in zip((rows, columns), view.tile.core_slices(), strict=True)
+        )
+        pixels = (y[:, None] * view.mask.shape[1] + x).flatten().to(view.mask.device)
+        pixels = pixels[view.mask.flatten()[pixels]]
+        sample.append(view.features.flatten(1).index_select(1, pixels))
+    share = len(rows) * len(columns) / (height * width)
     min_support = max(1, round(share * clustering.min_support))
     lines = torch.cat(sample, 1).unsqueeze(1)
     every = torch.ones_like(lines[0], dtype=torch.bool)
@@ -200,13 +207,20 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
 
 def resize_nearest(values: Tensor, height: int, width: int) -> Tensor:
     """(H, W) of any dtype to (height, width), each pixel the value at its centre."""
+    if values.shape == (height, width):
+        return values
     rows, columns = (
-        ((torch.arange(size, device=values.device) + 0.5) * (old / size)).long().clamp_max(old - 1)
-        for size, old in ((height, values.shape[0]), (width, values.shape[1]))
+        _nearest_positions(size, old).to(values.device)
+        for size, old in zip((height, width), values.shape, strict=True)
     )
     # Bytes are moved, whatever they mean, and torch is four times as fast at that for float32.
     moved = values.view(torch.float32) if values.dtype == torch.int32 else values
     return moved.index_select(1, columns).index_select(0, rows).view(values.dtype)
+
+
+def _nearest_positions(size: int, old: int) -> Tensor:
+    """Where the pixels of a side of `size` lie in one of `old`, at their centres."""
+    return ((torch.arange(size) + 0.5) * (old / size)).long().clamp_max(old - 1)
 
 
 def resize_maps(maps: PixelMaps, height: int, width: int) -> PixelMaps:

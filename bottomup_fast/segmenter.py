@@ -195,14 +195,24 @@ class Segmenter:
 
     def _joined(self, image: Tensor, diameter: float) -> tuple[LabelMap, PixelMaps]:
         """The largest resolution's map, its parts of large objects joined as the others say."""
-        *coarser, finest = self.settings.preprocessing.resolutions
-        maps = self._patch_maps(image, finest)
-        labels = torch.from_numpy(self._pieces(maps))
-        for resolution in reversed(coarser):
-            zoom = resolution / max(image.shape[1:])
-            coarse = torch.from_numpy(self._pieces(self._patch_maps(image, resolution)))
-            labels = join_fragments(labels, coarse, min_area=np.pi / 4 * (diameter / zoom) ** 2)
-        return labels.numpy(), maps
+        height, width = image.shape[1:]
+        *coarser, finest = (
+            side / max(height, width) for side in self.settings.preprocessing.resolutions
+        )
+        labels, maps = _resized(*self._seen_at(image, finest), height, width)
+        joined = torch.from_numpy(labels)
+        for zoom in reversed(coarser):
+            coarse, _ = self._seen_at(image, zoom)
+            wholes = resize_nearest(torch.from_numpy(coarse), height, width)
+            joined = join_fragments(joined, wholes, min_area=np.pi / 4 * (diameter / zoom) ** 2)
+        return joined.numpy(), maps
+
+    def _seen_at(self, image: Tensor, zoom: float) -> Look:
+        """Segments at the size that the network sees, or the image's own if that is smaller."""
+        maps = self._maps(resize(image, *_zoomed(image, zoom)))
+        if zoom >= 1:
+            maps = resize_maps(maps, *image.shape[1:])
+        return self._pieces(maps, self.settings.clustering.min_area * min(1, zoom * zoom)), maps
 
     def _refined(self, image: Tensor) -> tuple[LabelMap, PixelMaps]:
         """Section 4.1: the smallest resolution's map, refined by patches of the larger ones."""
@@ -228,13 +238,13 @@ class Segmenter:
         seen = resize(image, *_zoomed(image, longest / max(height, width)))
         return resize_maps(self._maps(seen), height, width)
 
-    def _pieces(self, maps: PixelMaps) -> LabelMap:
+    def _pieces(self, maps: PixelMaps, min_area: float | None = None) -> LabelMap:
         clustering = self.settings.clustering
         labels = pieces(
             maps.index.cpu(),
             maps.modes.cpu().float(),
             split=clustering.split_components,
-            min_area=clustering.min_area,
+            min_area=clustering.min_area if min_area is None else max(1, round(min_area)),
         )
         return labels.numpy()
 
@@ -320,6 +330,8 @@ def _override(
 
 
 def _resized(labels: LabelMap, maps: PixelMaps, height: int, width: int) -> Look:
+    if labels.shape == (height, width):
+        return labels, maps
     resized = resize_nearest(torch.from_numpy(labels), height, width).numpy()
     return relabel_by_appearance(resized), resize_maps(maps, height, width)
 

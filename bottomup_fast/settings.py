@@ -93,7 +93,7 @@ class ClusteringSettings(Settings):
             for models that work at a scale, else of the original one.
         min_score: segments scoring less are background, for models that tell it apart.
         precision: of `cluster`; "fast" for features that do not all separate, those of photographs:
-            modes are then found on 16,384 pixels of an image.
+            modes are then found on a grid of 4,096 pixels of an image.
     """
 
     bandwidth_deg: Annotated[float, Field(gt=0, le=45)] = 45.0

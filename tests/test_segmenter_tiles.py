@@ -125,4 +125,4 @@ def test_modes_of_a_sample_of_pixels_serve_all(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(inference.MODE_PIXELS, "highest", 5000)
     found = segmenter.segment(pixels).labels
     assert (found > 0).all()
-    assert agreement(found, expected) > 0.95
+    assert agreement(found, expected) > 0.9

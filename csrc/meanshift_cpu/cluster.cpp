@@ -16,9 +16,8 @@ constexpr int64_t kClimbed = 1 << 18; // pixels that modes climb on at most
 constexpr int64_t kMostModes = 1024;  // at a time, before the best are chosen
 constexpr int64_t kFastRounds = 4;    // passes over an image at most, if fast
 constexpr int64_t kRun = 16;          // neighbours sampled together: a cache line of float32
-// Parts of the bandwidth: steps of modes at rest, or nearly; the distance within which modes are
-// one.
-constexpr double kSettled = 1.0 / 8192, kNearlySettled = 1.0 / 16, kSame = 1.0 / 16;
+// Parts of the bandwidth: steps of modes at rest, or nearly.
+constexpr double kSettled = 1.0 / 8192, kNearlySettled = 1.0 / 16;
 constexpr double kClimbTolerance = 1e-5; // radians
 constexpr double kFading = 0.25;         // of the step before, what a step is if passes will do
 constexpr double kRival = 0.8;     // of the support of a mode, what one beside it may not have
@@ -47,7 +46,9 @@ public:
       weight_ = static_cast<float>(pixels.size()) / static_cast<float>(chosen.size());
     if (!sample_.add(features_, image_, chosen, weight_, simd_))
       return Status::non_finite_features;
-    const Modes found = find_all(sample_, whole, whole ? kExactly : roughly());
+    const Modes found = whole && problem_.settings.fast
+                            ? densest_modes(sample_, window_, min_support_, simd_, parallel_for_)
+                            : find_all(sample_, whole, whole ? kExactly : roughly());
     modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
     if (!whole && !settle(pixels, rivals(found)))
       return Status::non_finite_features;

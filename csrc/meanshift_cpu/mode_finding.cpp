@@ -4,6 +4,7 @@
 #include <span>
 
 #include "meanshift_cpu/climbing.h"
+#include "meanshift_cpu/neighbourhoods.h"
 #include "meanshift_cpu/seeds.h"
 
 namespace bottomup {
@@ -15,12 +16,13 @@ constexpr int64_t kBetween = 128;                         // of a round, inside 
 constexpr int64_t kFewest = 8;                            // of those, and
 constexpr int64_t kPerBetween = 16;                       // points for each of them in between
 constexpr int kBetweenRounds = 2;                         // of a search, and
-constexpr int kThoroughRounds = 4;   // of a thorough one; likewise of seeds that are not dense
-constexpr int kBarrenRounds = 2;     // after which denser seeds are given up
-constexpr double kMiddle = 1.0 / 3;  // part of the bandwidth in which a point climbs to its mode
-constexpr double kSame = 1.0 / 16;   // part of the bandwidth within which modes are one
-constexpr int kSteps = 200;          // at most
-constexpr int32_t kLeastDensity = 3; // of a seed that promises ten points and more
+constexpr int kThoroughRounds = 4;    // of a thorough one; likewise of seeds that are not dense
+constexpr int kBarrenRounds = 2;      // after which denser seeds are given up
+constexpr double kMiddle = 1.0 / 3;   // part of the bandwidth in which a point climbs to its mode
+constexpr double kNearly = 1.0 / 2;   // within which they are where steps are long, and
+constexpr double kLongStep = 1.0 / 8; // that of modes which rest there
+constexpr int kSteps = 200;           // at most
+constexpr int32_t kLeastDensity = 3;  // of a seed that promises ten points and more
 
 bool near_any(const float *line, const Lines &lines, float cosine) {
   for (int64_t i = 0; i < lines.count(); ++i)
@@ -44,9 +46,8 @@ std::vector<int32_t> distinct_lines(const Lines &lines, const Lines &old, float 
   return distinct;
 }
 
-int32_t least_density(const Search &search) {
-  return static_cast<int32_t>(
-      std::clamp(std::ceil(search.min_support / 3), 1.0, double{kLeastDensity}));
+int32_t least_density(double min_support) {
+  return static_cast<int32_t>(std::clamp(std::ceil(min_support / 3), 1.0, double{kLeastDensity}));
 }
 
 /// Which points to start from next; none if there is nothing left to find.
@@ -100,8 +101,9 @@ private:
   }
 
   std::vector<int32_t> dense(const std::vector<int32_t> &candidates) const {
-    std::vector<int32_t> seeds = dense_seeds(points_.lines(candidates), search_.window.cosine,
-                                             least_density(search_), kSeeds, turn_, simd_);
+    std::vector<int32_t> seeds =
+        dense_seeds(points_.lines(candidates), search_.window.cosine,
+                    least_density(search_.min_support), kSeeds, turn_, simd_);
     for (int32_t &seed : seeds)
       seed = candidates[seed];
     return seeds;
@@ -147,8 +149,8 @@ std::vector<int32_t> kept_modes(const Modes &modes, const Window &window, double
 }
 
 Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const Window &window,
-                     double tolerance) {
-  const float same = window.part(kSame);
+                     double tolerance, double same) {
+  const float near = window.part(same);
   std::vector<bool> rests(lines.count());
   for (int step = 0; step < kSteps; ++step) {
     std::vector<int32_t> moving;
@@ -160,7 +162,7 @@ Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const W
     const std::vector<double> moved = points.step(lines, moving);
     for (size_t i = 0; i < moving.size(); ++i)
       rests[moving[i]] = moved[i] <= tolerance;
-    const std::vector<int32_t> distinct = distinct_lines(lines, old, same, points.simd());
+    const std::vector<int32_t> distinct = distinct_lines(lines, old, near, points.simd());
     for (size_t i = 0; i < distinct.size(); ++i) {
       std::copy_n(lines.row(distinct[i]), lines.dimensions, lines.row(static_cast<int64_t>(i)));
       rests[i] = rests[distinct[i]];
@@ -171,8 +173,21 @@ Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const W
   return lines;
 }
 
+Modes densest_modes(const PointSet &points, const Window &window, double min_support, Simd simd,
+                    const ParallelFor &parallel_for) {
+  const Neighbourhoods neighbourhoods(points, window.cosine, simd, parallel_for);
+  const Climb climbing(points, window.cosine, simd, parallel_for);
+  Modes found(points.dimensions());
+  found.lines =
+      climb_to_modes(climbing, points.lines(neighbourhoods.peaks(least_density(min_support))),
+                     Lines(points.dimensions()), window, kLongStep * window.bandwidth, kNearly);
+  found.support = climbing.support(found.lines);
+  return found;
+}
+
 bool has_dense_lines(const Lines &lines, const Search &search, Simd simd) {
-  return !dense_seeds(lines, search.window.cosine, least_density(search), 1, 0, simd).empty();
+  return !dense_seeds(lines, search.window.cosine, least_density(search.min_support), 1, 0, simd)
+              .empty();
 }
 
 Modes find_modes(const PointSet &points, const Lines &known, const Lines &rejected,

@@ -11,6 +11,8 @@
 
 namespace bottomup {
 
+inline constexpr double kSame = 1.0 / 16; // part of the bandwidth within which modes are one
+
 struct Window {
   explicit Window(double bandwidth_deg)
       : bandwidth(bandwidth_deg * std::numbers::pi / 180), cosine(part(1)) {}
@@ -59,12 +61,18 @@ struct Search {
 Modes find_modes(const PointSet &points, const Lines &known, const Lines &rejected,
                  const Search &search, Simd simd, const ParallelFor &parallel_for);
 
+/// Modes of few points, nearly: from the points that have the most others in their window, none in
+/// the window of another, until steps are 1/8 of the bandwidth, all at once. Which to keep is the
+/// caller's to choose.
+Modes densest_modes(const PointSet &points, const Window &window, double min_support, Simd simd,
+                    const ParallelFor &parallel_for);
+
 /// Whether some of the lines are near enough to one another for a mode that starts from them.
 bool has_dense_lines(const Lines &lines, const Search &search, Simd simd);
 
 /// Climbs until the lines rest, no step being longer than `tolerance`; those that come near one of
-/// `old`, or near one before them, are left out.
+/// `old`, or near one before them, by `same` of the bandwidth, are left out.
 Lines climb_to_modes(const Climb &points, Lines lines, const Lines &old, const Window &window,
-                     double tolerance);
+                     double tolerance, double same = kSame);
 
 } // namespace bottomup

@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t kMultiple = 32; // of the network's input
 constexpr int64_t kHalo = 128;    // pixels around a tile that the network sees beside it
 constexpr int64_t kKeptFeatures = int64_t{1} << 28; // up to which they are not computed twice
-constexpr int64_t kModePixels = 1 << 20;            // that take part in finding modes
-constexpr int64_t kFastModePixels = 1 << 14;        // at precision "fast"
+constexpr int64_t kModePixels = 1 << 20;            // on which modes are found
+constexpr int64_t kFastModePixels = 1 << 12;        // at precision "fast"
 constexpr int64_t kParallelPixels = 1 << 13;        // worth a thread
 
 /// Memory that a thread keeps from image to image, as fresh memory costs a fault a page.
@@ -44,17 +44,6 @@ struct View {
 };
 
 using Views = std::function<void(const std::function<void(const View &)> &visit)>;
-
-/// At most `count` elements at equal distances.
-std::vector<int64_t> evenly_spaced(const std::vector<int64_t> &values, int64_t count) {
-  const auto size = static_cast<int64_t>(values.size());
-  if (size <= count)
-    return values;
-  std::vector<int64_t> chosen(count);
-  for (int64_t i = 0; i < count; ++i)
-    chosen[i] = values[(2 * i + 1) * size / (2 * count)];
-  return chosen;
-}
 
 /// The features of some pixels, one after another: (pixels, D).
 void append_features(const View &view, int64_t dimensions, const std::vector<int64_t> &pixels,
@@ -154,9 +143,34 @@ private:
   std::vector<int64_t> chosen_pixels(const View &view) const {
     std::vector<int64_t> pixels;
     for (int64_t pixel = 0; pixel < view.core.height() * view.core.width(); ++pixel)
-      if (!has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]))
+      if (takes_part(view, pixel))
         pixels.push_back(pixel);
     return pixels;
+  }
+
+  /// Rows or columns of a share of the pixels.
+  static std::vector<int64_t> grid_of(int64_t side, double share) {
+    const auto count = static_cast<int64_t>(static_cast<double>(side) * std::sqrt(share));
+    return nearest_positions(std::max<int64_t>(1, count), side);
+  }
+
+  /// The pixels of the core in these rows and columns of the image that are clustered.
+  std::vector<int64_t> chosen_on(const std::vector<int64_t> &rows,
+                                 const std::vector<int64_t> &columns, const View &view) const {
+    const Rectangle &core = view.core;
+    std::vector<int64_t> pixels;
+    for (const int64_t y : rows)
+      for (const int64_t x : columns)
+        if (y >= core.y0 && y < core.y1 && x >= core.x0 && x < core.x1) {
+          const int64_t pixel = (y - core.y0) * core.width() + x - core.x0;
+          if (takes_part(view, pixel))
+            pixels.push_back(pixel);
+        }
+    return pixels;
+  }
+
+  bool takes_part(const View &view, int64_t pixel) const {
+    return !has_foreground_ || keep_background_ || is_foreground(view.foreground.values[pixel]);
   }
 
   bool is_foreground(float probability) const {
@@ -187,18 +201,18 @@ private:
            pixel % view.core.width();
   }
 
-  /// One set of modes for the whole image: found on a sample of pixels, assigned to all.
+  /// One set of modes for the whole image: found on a grid of pixels, assigned to all.
   PixelMaps cluster_together(const Views &views) const {
-    const bool fast = clustering_.precision == Precision::fast;
-    const double most = static_cast<double>(fast ? kFastModePixels : kModePixels);
-    const double share = std::min(1.0, most / static_cast<double>(image_.pixels()));
+    ClusterOptions options = cluster_options(clustering_);
+    const auto area = static_cast<double>(image_.pixels());
+    const auto most = static_cast<double>(options.fast ? kFastModePixels : kModePixels);
+    const std::vector<int64_t> rows = grid_of(image_.height, std::min(1.0, most / area)),
+                               columns = grid_of(image_.width, std::min(1.0, most / area));
     std::vector<float> lines;
     views([&](const View &view) {
-      const std::vector<int64_t> pixels = chosen_pixels(view);
-      const double count = std::ceil(share * static_cast<double>(pixels.size()));
-      append_features(view, dimensions_, evenly_spaced(pixels, static_cast<int64_t>(count)), lines);
+      append_features(view, dimensions_, chosen_on(rows, columns, view), lines);
     });
-    ClusterOptions options = cluster_options(clustering_);
+    const double share = static_cast<double>(rows.size() * columns.size()) / area;
     options.min_support =
         std::max<int64_t>(1, round_to_even(share * static_cast<double>(clustering_.min_support)));
     const auto count = static_cast<int64_t>(lines.size()) / dimensions_;
@@ -212,11 +226,13 @@ private:
       const Assignment found =
           num_modes > 0 ? assign(view.maps(dimensions_), maps.modes.data(), num_modes, options.fast)
                         : Assignment{};
-      for (const int64_t pixel : chosen_pixels(view)) {
-        const int64_t place = in_image(view, pixel);
-        maps.index.values[place] = num_modes > 0 ? found.index[pixel] : 0;
-        maps.cosine.values[place] = num_modes > 0 ? found.score[pixel] : 0;
-      }
+      int64_t pixel = 0;
+      for (int64_t y = view.core.y0; y < view.core.y1; ++y)
+        for (int64_t x = view.core.x0; x < view.core.x1; ++x, ++pixel)
+          if (takes_part(view, pixel)) {
+            maps.index(y, x) = num_modes > 0 ? found.index[pixel] : 0;
+            maps.cosine(y, x) = num_modes > 0 ? found.score[pixel] : 0;
+          }
     });
     return maps;
   }

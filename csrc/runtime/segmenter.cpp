@@ -171,16 +171,24 @@ private:
     for (auto resolution = resolutions.rbegin(); resolution != resolutions.rend(); ++resolution)
       views.push_back(seen_at(image_, static_cast<double>(*resolution)));
     std::vector<PixelMaps> found = maps(std::move(views), options_.keep_background);
-    for (PixelMaps &view : found)
-      view = resized(view, image_.height, image_.width);
-    LabelMap labels = pieces_of(found.front());
-    for (size_t i = 1; i < found.size(); ++i) {
-      const auto resolution = static_cast<double>(resolutions[resolutions.size() - 1 - i]);
-      const double zoom = resolution / static_cast<double>(std::max(image_.height, image_.width));
+    LabelMap labels;
+    auto resolution = resolutions.rbegin();
+    for (PixelMaps &seen : found) {
+      const double zoom = static_cast<double>(*resolution++) /
+                          static_cast<double>(std::max(image_.height, image_.width));
+      // Segments at the size that the network sees, or the image's own if that is smaller.
+      if (zoom >= 1)
+        seen = resized(seen, image_.height, image_.width);
+      const double speck =
+          static_cast<double>(settings_.clustering.min_area) * std::min(1.0, zoom * zoom);
+      const LabelMap segments = resize_nearest(
+          pieces_of(seen, std::max<int64_t>(1, round_to_even(speck))), image_.height, image_.width);
       const double side = diameter / zoom;
-      labels = join_fragments(labels, pieces_of(found[i]), std::numbers::pi / 4 * side * side);
+      labels = &seen == &found.front()
+                   ? relabel_by_appearance(segments)
+                   : join_fragments(labels, segments, std::numbers::pi / 4 * side * side);
     }
-    return finish(labels, found.front());
+    return finish(labels, resized(found.front(), image_.height, image_.width));
   }
 
   /// The smallest resolution's map, refined by patches of the larger ones (Section 4.1).
@@ -231,11 +239,14 @@ private:
   }
 
   LabelMap pieces_of(const PixelMaps &maps) const {
-    const ClusteringSettings &clustering = settings_.clustering;
+    return pieces_of(maps, settings_.clustering.min_area);
+  }
+
+  LabelMap pieces_of(const PixelMaps &maps, int64_t min_area) const {
     const int64_t dimensions = settings_.architecture.feature_dim;
     const int64_t num_modes = static_cast<int64_t>(maps.modes.size()) / dimensions;
-    return pieces(maps.index, maps.modes.data(), num_modes, dimensions, clustering.split_components,
-                  clustering.min_area);
+    return pieces(maps.index, maps.modes.data(), num_modes, dimensions,
+                  settings_.clustering.split_components, min_area);
   }
 
   /// Scores; segments that score as background are dropped where the model can tell.

@@ -33,7 +33,7 @@ struct FeatureView {
 struct ClusterOptions {
   double bandwidth_deg = 45; // half opening angle of the window, degrees in (0, 45]
   int64_t min_support = 10;  // pixels a mode needs in its window to be kept
-  bool fast = false;         // modes rest within 1/16 of the bandwidth, not 1/8192
+  bool fast = false;         // modes rest within 1/16 or 1/8 of the bandwidth, not 1/8192
   int64_t rounds = 8;        // passes over the image at most
   int64_t max_modes = 1024;  // of more, those of least support are left out
 };
