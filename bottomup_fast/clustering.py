@@ -39,8 +39,9 @@ def cluster(
             segment.
         precision: "highest": the modes move on all pixels until they rest, to 1/8192 of the
             bandwidth; "fast": to 1/16 (1/8 of up to 4096 pixels), from fewer seeds, which gives
-            other segments where features do not separate, many times faster. By default "highest" for float32 and float64, "fast"
-            for half precision. The reference always computes at "highest".
+            other segments where features do not separate, many times faster. By default "highest"
+            for float32 and float64, "fast" for half precision. The reference always computes at
+            "highest".
         backend: "auto" takes the compiled op for all but float64 features, and keeps the 1024 best
             supported modes; "reference" is plain torch.
 

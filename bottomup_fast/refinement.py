@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bottomup_fast.components import relabel_by_appearance
 from bottomup_fast.errors import InputError
-from bottomup_fast.reference.refinement import Box, LabelArray, merge_patches
+from bottomup_fast.reference.refinement import Box
 
 if TYPE_CHECKING:
     import torch
@@ -70,27 +70,29 @@ def refine(
         if not 0 < value <= 1:
             raise InputError(f"{name}: {value} is outside (0, 1]")
     coarse = _checked_labels(labels, "labels")
-    finer = [
+    finer: list[tuple[NDArray[np.int32], Box]] = [
         _checked_patch(patch, f"patches[{index}]", coarse.shape)
         for index, patch in enumerate(patches)
     ]
-    merged = merge_patches(
-        relabel_by_appearance(coarse).astype(np.int64),
-        finer,
-        min_area=min_area,
+    import torch
+
+    from bottomup_fast import ops
+
+    none = np.empty(0, np.int32)
+    merged = ops.refine(
+        torch.from_numpy(coarse),
+        torch.from_numpy(np.concatenate([none, *(patch.ravel() for patch, _ in finer)])),
+        torch.tensor([box for _, box in finer], dtype=torch.int64).view(-1, 4),
+        # Areas are whole numbers, and none is beyond the image.
+        min_area=math.ceil(min(min_area, coarse.size + 1)),
         refine_iou=refine_iou,
         contain=contain,
     )
-    result = relabel_by_appearance(merged)
-    if isinstance(labels, np.ndarray):
-        return result
-    import torch
-
-    return torch.from_numpy(result).to(labels.device)
+    return merged.numpy() if isinstance(labels, np.ndarray) else merged.to(labels.device)
 
 
-def _checked_labels(labels: Any, name: str) -> LabelArray:
-    """`labels` as an int64 array if it is a non-empty integer map (H, W) without ignored pixels."""
+def _checked_labels(labels: Any, name: str) -> NDArray[np.int32]:
+    """`labels` as int32 if they are a non-empty integer map (H, W) without ignored pixels."""
     array = labels if isinstance(labels, np.ndarray) else _tensor_to_numpy(labels, name)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name}: expected an integer dtype, got {array.dtype}")
@@ -100,7 +102,11 @@ def _checked_labels(labels: Any, name: str) -> LabelArray:
         raise InputError(f"{name}: the image has no pixels, shape {array.shape}")
     if array.min() < 0:
         raise InputError(f"{name}: labels must not be below 0, got {array.min()}")
-    return array.astype(np.int64)
+    if array.max() > np.iinfo(np.int32).max:
+        # Smaller numbers in the same order, 0 only for 0.
+        values = np.unique(array)
+        array = np.searchsorted(values, array) + (values[0] > 0)
+    return array.astype(np.int32)
 
 
 def _tensor_to_numpy(labels: Any, name: str) -> NDArray[Any]:
@@ -118,7 +124,7 @@ def _tensor_to_numpy(labels: Any, name: str) -> NDArray[Any]:
 
 def _checked_patch(
     patch: Patch | tuple[Any, Box], name: str, image_shape: tuple[int, ...]
-) -> tuple[LabelArray, Box]:
+) -> tuple[NDArray[np.int32], Box]:
     """The labels and the box of `patch` if they fit each other and the image (H, W)."""
     if not isinstance(patch, tuple) or len(patch) != 2:
         raise InputError(f"{name}: expected a pair (labels, box), got {type(patch).__name__}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from random_labels import random_labels
 
 from bottomup_fast.components import relabel_by_appearance
+from bottomup_fast.reference.refinement import merge_patches
 
 Labels = NDArray[np.int32]
 
@@ -51,3 +55,25 @@ def joined_one_by_one(labels: Labels, coarse: Labels, min_area: float) -> Labels
             if holder.sum() >= min_area and 2 * (inside & holder).sum() > inside.sum():
                 result[inside] = 1_000_000 + whole
     return relabel_by_appearance(result)
+
+
+def refined_by_reference(labels: Labels, patches: list[Any], **settings: Any) -> Labels:
+    """The rules as the reference states them, numbered by appearance."""
+    finer = [(np.asarray(patch, np.int64), box) for patch, box in patches]
+    merged = merge_patches(relabel_by_appearance(labels).astype(np.int64), finer, **settings)
+    return relabel_by_appearance(merged)
+
+
+def random_patches(
+    rng: np.random.Generator, labels: Labels
+) -> list[tuple[Labels, tuple[int, int, int, int]]]:
+    """Up to three; most are shifted copies, which the rules compare with the coarse segments."""
+    height, width = labels.shape
+    patches: list[tuple[Labels, tuple[int, int, int, int]]] = []
+    for _ in range(rng.integers(0, 4)):
+        x0, x1 = np.sort(rng.choice(width + 1, 2, replace=False)).tolist()
+        y0, y1 = np.sort(rng.choice(height + 1, 2, replace=False)).tolist()
+        shifted = np.roll(labels, rng.integers(0, 3, 2), (0, 1))[y0:y1, x0:x1]
+        other = random_labels(rng, y1 - y0, x1 - x0)
+        patches.append((np.where(rng.random() < 0.7, shifted, other), (x0, y0, x1, y1)))
+    return patches

@@ -7,13 +7,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merging_cases import fold_one_by_one, joined_one_by_one
+from merging_cases import (
+    fold_one_by_one,
+    joined_one_by_one,
+    random_patches,
+    refined_by_reference,
+)
 from random_labels import random_labels
 from torch import Tensor
 
 from bottomup_fast import ops
 from bottomup_fast.components import relabel_by_appearance, split_components
 from bottomup_fast.errors import InputError
+from bottomup_fast.refinement import refine
 
 # Lines along axes and halfway between: closeness has ties, and rounding decides nothing.
 LINES = torch.tensor([[1, 0], [0, -1], [0.5, 0.5]])
@@ -116,6 +122,32 @@ def test_scores_of_segments(seed: int, height: int, width: int, count: int) -> N
         assert torch.equal(values, same)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 1 << 32),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(1, 20),
+    st.sampled_from([0.2, 0.5, 0.8, 1.0]),
+    st.sampled_from([0.4, 0.9, 1.0]),
+)
+def test_refinement_follows_the_reference(
+    seed: int, height: int, width: int, min_area: int, iou: float, contain: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = random_labels(rng, height, width)
+    patches = random_patches(rng, coarse)
+    rules = {"min_area": min_area, "refine_iou": iou, "contain": contain}
+    expected = refined_by_reference(coarse, patches, **rules)
+    assert np.array_equal(refine(coarse, patches, **rules), expected)  # type: ignore[arg-type]
+    # Numbers beyond int32 mean the same.
+    names = np.arange(coarse.max() + 2) << 33
+    large = [(names[np.minimum(patch, len(names) - 1)], box) for patch, box in patches]
+    small = [(np.minimum(patch, len(names) - 1), box) for patch, box in patches]
+    expected = refined_by_reference(coarse, small, **rules)
+    assert np.array_equal(refine(names[coarse], large, **rules), expected)  # type: ignore[arg-type]
+
+
 def labelled(*rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.int32)
 
@@ -124,6 +156,9 @@ def test_the_ops_meet_torchs_rules() -> None:
     labels, values = labelled([0, 1, 1], [2, 2, 1]), torch.rand(2, 3)
     torch.library.opcheck(torch.ops.bottomup_fast.pieces, (labels - 1, torch.rand(2, 5), True, 2))
     torch.library.opcheck(torch.ops.bottomup_fast.join_fragments, (labels, labels, 2.0))
+    boxes = torch.tensor([[0, 0, 2, 1], [1, 0, 2, 2]])
+    merge = (labels, torch.ones(4, dtype=torch.int32), boxes, 1, 0.8, 0.9)
+    torch.library.opcheck(torch.ops.bottomup_fast.refine, merge)
     torch.library.opcheck(torch.ops.bottomup_fast.segment_scores, (labels, values, values, 45.0))
 
 
@@ -136,6 +171,7 @@ def test_noncontiguous_input_and_input_left_alone() -> None:
 
 
 ONES, MAP = torch.ones(2, 3), labelled([0, 1, 1], [2, 2, 1])
+BOX, RULES = torch.tensor([[0, 0, 3, 1]]), {"min_area": 1, "refine_iou": 0.8, "contain": 0.9}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +191,14 @@ ONES, MAP = torch.ones(2, 3), labelled([0, 1, 1], [2, 2, 1])
         (lambda: ops.join_fragments(MAP, ONES, min_area=1), r"coarse must be int32 \(H, W\)"),
         (lambda: ops.join_fragments(MAP, MAP, min_area=-1), "min_area: must not be negative"),
         (lambda: ops.join_fragments(MAP, MAP, min_area=float("nan")), "min_area: must not be"),
+        (lambda: ops.refine(MAP.long(), MAP[0], BOX, **RULES), r"labels must be int32 \(H, W\)"),
+        (lambda: ops.refine(MAP, MAP, BOX, **RULES), "patches must be int32 of one dimension"),
+        (lambda: ops.refine(MAP, MAP[0], BOX[0], **RULES), r"boxes must be int64 .* \(P, 4\)"),
+        (lambda: ops.refine(MAP, MAP[0], BOX + 1, **RULES), "boxes must lie in the image"),
+        (lambda: ops.refine(MAP, MAP[0, 1:], BOX, **RULES), "patches must have a label for every"),
+        (lambda: ops.refine(MAP, MAP.ravel(), BOX, **RULES), "patches must have a label for every"),
+        (lambda: ops.refine(MAP, MAP[0] - 1, BOX, **RULES), r"patches\[0\].labels: labels must"),
+        (lambda: ops.refine(MAP, MAP[0], BOX, **RULES | {"contain": 2.0}), "contain: 2.0+ is out"),
         (lambda: ops.segment_scores(MAP[:0], ONES[:0], ONES[:0]), "labels must have pixels"),
         (lambda: ops.segment_scores(MAP - 1, ONES, ONES), "labels must not be below 0"),
         (lambda: ops.segment_scores(MAP, ONES[1:], ONES), r"likeness must be float32 \(2, 3\)"),

@@ -9,7 +9,7 @@ from bottomup_fast.ops.cluster_regions import cluster_regions
 from bottomup_fast.ops.library import build_info
 from bottomup_fast.ops.losses import TERMS, contrast_samples, losses, target_lines
 from bottomup_fast.ops.mean_shift import mean_shift
-from bottomup_fast.ops.merging import join_fragments, pieces, segment_scores
+from bottomup_fast.ops.merging import join_fragments, pieces, refine, segment_scores
 
 __all__ = [
     "TERMS",
@@ -23,6 +23,7 @@ __all__ = [
     "losses",
     "mean_shift",
     "pieces",
+    "refine",
     "segment_scores",
     "target_lines",
 ]

@@ -70,7 +70,8 @@ def cluster(
         rounds: passes over an image at most.
         max_modes: of an image; of more, those of least support are left out.
         fast: stop when a step on all pixels moves no mode by more than 1/16 of the bandwidth, not
-            1/8192: mostly after one pass.
+            1/8192: mostly after one pass. Up to 4096 pixels are compared with one another, and
+            modes climb from the densest places until a step is below 1/8 of the bandwidth.
 
     Raises:
         InputError: a wrong rank, shape, dtype, device or range, NaN or Inf in the features, inside

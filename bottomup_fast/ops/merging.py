@@ -66,6 +66,40 @@ def join_fragments(labels: Tensor, coarse: Tensor, *, min_area: float) -> Tensor
         return _join_fragments(labels, coarse, min_area)
 
 
+def refine(
+    labels: Tensor,
+    patches: Tensor,
+    boxes: Tensor,
+    *,
+    min_area: int,
+    refine_iou: float,
+    contain: float,
+) -> Tensor:
+    """Merge finer patches into a coarse label map; `bottomup_fast.refine` explains how.
+
+    Args:
+        labels: (H, W) int32; 0 is background.
+        patches: int32, the labels of all patches one after another, each in raster order.
+        boxes: (P, 4) int64, where each patch lies: x0, y0, x1, y1 in pixels.
+        min_area: pixels; smaller segments of a patch are ignored.
+        refine_iou: IoU in (0, 1], within the patch, from which two segments are the same.
+        contain: share in (0, 1] of a segment's pixels that must lie inside what it subdivides.
+
+    Returns:
+        (H, W) int32, numbered 1..n by first appearance in raster order.
+
+    Raises:
+        InputError: a wrong rank, dtype or device, maps without pixels or with labels below 0, boxes
+            outside the image or of another size than the patches, settings out of range. What only
+            the values tell is a RuntimeError in compiled code.
+    """
+    _check_labels("labels", labels)
+    check_tensor("patches", patches)
+    check_tensor("boxes", boxes)
+    with input_errors("refine"):
+        return _refine(labels, patches, boxes, min_area, refine_iou, contain)
+
+
 def segment_scores(
     labels: Tensor, likeness: Tensor, cosine: Tensor, bandwidth_deg: float = 45.0
 ) -> Scores:
@@ -113,6 +147,17 @@ def _join_fragments_fake(labels: Tensor, coarse: Tensor, min_area: float) -> Ten
     return labels.new_empty(labels.shape)
 
 
+def _refine_fake(
+    labels: Tensor,
+    patches: Tensor,
+    boxes: Tensor,
+    min_area: int,
+    refine_iou: float,
+    contain: float,
+) -> Tensor:
+    return labels.new_empty(labels.shape)
+
+
 def _segment_scores_fake(
     labels: Tensor, likeness: Tensor, cosine: Tensor, bandwidth_deg: float
 ) -> Scores:
@@ -125,8 +170,11 @@ _pieces: Callable[[Tensor, Tensor, bool, int], Tensor]
 _pieces = torch.ops.bottomup_fast.pieces.default
 _join_fragments: Callable[[Tensor, Tensor, float], Tensor]
 _join_fragments = torch.ops.bottomup_fast.join_fragments.default
+_refine: Callable[[Tensor, Tensor, Tensor, int, float, float], Tensor]
+_refine = torch.ops.bottomup_fast.refine.default
 _segment_scores: Callable[[Tensor, Tensor, Tensor, float], Scores]
 _segment_scores = torch.ops.bottomup_fast.segment_scores.default
 torch.library.register_fake("bottomup_fast::pieces", _pieces_fake)
 torch.library.register_fake("bottomup_fast::join_fragments", _join_fragments_fake)
+torch.library.register_fake("bottomup_fast::refine", _refine_fake)
 torch.library.register_fake("bottomup_fast::segment_scores", _segment_scores_fake)

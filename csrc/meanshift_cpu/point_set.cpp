@@ -1,6 +1,9 @@
 #include "meanshift_cpu/point_set.h"
 #include "common/dispatch.h"
 
+#include <cstring>
+#include <type_traits>
+
 namespace bottomup {
 namespace {
 
@@ -16,10 +19,17 @@ BOTTOMUP_ALWAYS_INLINE void load_columns(const FeatureMaps &features, int64_t im
     for (end = begin + 1; end < count && pixels[end] == pixels[end - 1] + 1;)
       ++end;
     const T *source = data + pixels[begin] * features.pixel_stride;
-    for (int64_t d = 0; d < features.dimensions; ++d)
-      for (int64_t p = begin; p < end; ++p)
-        tile[d].pixel[column + p] =
-            to_float(source[d * features.channel_stride + (p - begin) * features.pixel_stride]);
+    for (int64_t d = 0; d < features.dimensions; ++d, source += features.channel_stride) {
+      float *target = tile[d].pixel + column + begin;
+      if constexpr (std::is_same_v<T, float>)
+        if (features.pixel_stride == 1) {
+          // Of so few numbers a loop of vectors would be mostly its end.
+          std::memcpy(target, source, (end - begin) * sizeof(float));
+          continue;
+        }
+      for (int64_t p = 0; p < end - begin; ++p)
+        target[p] = to_float(source[p * features.pixel_stride]);
+    }
   }
 }
 
@@ -95,9 +105,12 @@ PointSet PointSet::some(std::span<const int32_t> chosen, float weight) const {
   for (int64_t first = 0; first < result.count_; first += kTile) {
     const int64_t count = std::min(kTile, result.count_ - first);
     Row *to = result.tile(first / kTile);
+    const float *from[kTile];
+    for (int64_t p = 0; p < count; ++p)
+      from[p] = tile(chosen[first + p] / kTile)->pixel + chosen[first + p] % kTile;
     for (int64_t d = 0; d < dimensions_; ++d)
       for (int64_t p = 0; p < count; ++p)
-        to[d].pixel[p] = tile(chosen[first + p] / kTile)[d].pixel[chosen[first + p] % kTile];
+        to[d].pixel[p] = from[p][d * kTile];
     for (int64_t p = 0; p < count; ++p)
       result.weights_[first + p] = has_line(chosen[first + p]) ? weight : 0;
   }

@@ -53,7 +53,11 @@ struct Float32Products {
   template <int lanes>
   static BOTTOMUP_ALWAYS_INLINE void multiply(const Matrix &lines, int64_t first, const Row *tile,
                                               float (*products)[kTile]) {
-    bottomup::multiply<lanes>(lines, first, tile, products);
+    // Missing lines would cost as much as others.
+    if (lines.rows() - first <= 2)
+      bottomup::multiply<lanes, 2, 4>(lines, first, tile, products);
+    else
+      bottomup::multiply<lanes>(lines, first, tile, products);
   }
 
   template <int lanes>

@@ -21,6 +21,8 @@ STABLE_TORCH_LIBRARY(bottomup_fast, library) {
               "int min_support) -> (Tensor, Tensor, Tensor)");
   library.def("pieces(Tensor index, Tensor modes, bool split, int min_area) -> Tensor");
   library.def("join_fragments(Tensor labels, Tensor coarse, float min_area) -> Tensor");
+  library.def("refine(Tensor labels, Tensor patches, Tensor boxes, int min_area, float refine_iou, "
+              "float contain) -> Tensor");
   library.def("segment_scores(Tensor labels, Tensor likeness, Tensor cosine, "
               "float bandwidth_deg) -> (Tensor, Tensor, Tensor)");
 }

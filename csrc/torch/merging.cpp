@@ -1,4 +1,4 @@
-// The ops bottomup_fast::pieces, join_fragments and segment_scores, on CPU tensors.
+// The ops bottomup_fast::pieces, join_fragments, refine and segment_scores, on CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
@@ -69,6 +69,36 @@ Tensor join_fragments_op(Tensor labels, Tensor coarse, double min_area) {
   return checked(kOp, [&] { return to_tensor(join_fragments(map, wholes, min_area), labels); });
 }
 
+/// `patches` are the labels of all patches, one after another, and `boxes` where each lies.
+Tensor refine_op(Tensor labels, Tensor patches, Tensor boxes, int64_t min_area, double refine_iou,
+                 double contain) {
+  constexpr const char *kOp = "refine";
+  const LabelMap map = to_labels(labels, "labels", kOp);
+  check(patches.is_cpu() && patches.scalar_type() == ScalarType::Int && patches.dim() == 1, kOp,
+        "patches must be int32 of one dimension, on the CPU");
+  check(boxes.is_cpu() && boxes.scalar_type() == ScalarType::Long && boxes.dim() == 2 &&
+            boxes.size(1) == 4,
+        kOp, "boxes must be int64 of shape (P, 4), on the CPU");
+  patches = torch::stable::contiguous(patches);
+  boxes = torch::stable::contiguous(boxes);
+  const int32_t *next = patches.const_data_ptr<int32_t>(), *end = next + patches.numel();
+  const int64_t *box = boxes.const_data_ptr<int64_t>();
+  std::vector<Patch> finer;
+  for (int64_t i = 0; i < boxes.size(0); ++i, box += 4) {
+    const int64_t x0 = box[0], y0 = box[1], x1 = box[2], y1 = box[3];
+    check(0 <= x0 && x0 < x1 && x1 <= map.width && 0 <= y0 && y0 < y1 && y1 <= map.height, kOp,
+          "boxes must lie in the image and have pixels");
+    LabelMap patch(y1 - y0, x1 - x0);
+    check(patch.size() <= end - next, kOp, "patches must have a label for every pixel of boxes");
+    std::copy_n(next, patch.size(), patch.values.data());
+    next += patch.size();
+    finer.push_back({std::move(patch), x0, y0, x1, y1});
+  }
+  check(next == end, kOp, "patches must have a label for every pixel of boxes");
+  return checked(
+      kOp, [&] { return to_tensor(refine(map, finer, {min_area, refine_iou, contain}), labels); });
+}
+
 std::tuple<Tensor, Tensor, Tensor> segment_scores_op(Tensor labels, Tensor likeness, Tensor cosine,
                                                      double bandwidth_deg) {
   constexpr const char *kOp = "segment_scores";
@@ -92,6 +122,7 @@ std::tuple<Tensor, Tensor, Tensor> segment_scores_op(Tensor labels, Tensor liken
 STABLE_TORCH_LIBRARY_IMPL(bottomup_fast, CPU, library) {
   library.impl("pieces", TORCH_BOX(&pieces_op));
   library.impl("join_fragments", TORCH_BOX(&join_fragments_op));
+  library.impl("refine", TORCH_BOX(&refine_op));
   library.impl("segment_scores", TORCH_BOX(&segment_scores_op));
 }
 

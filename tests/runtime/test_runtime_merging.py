@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merging_cases import fold_one_by_one, joined_one_by_one
-from random_labels import Labels, random_labels
+from merging_cases import (
+    fold_one_by_one,
+    joined_one_by_one,
+    random_patches,
+    refined_by_reference,
+)
+from random_labels import random_labels
 from scipy import ndimage
 
 import bottomup_fast as bf
@@ -75,16 +80,9 @@ def test_refinement(
 ) -> None:
     rng = np.random.default_rng(seed)
     coarse = random_labels(rng, height, width)
-    patches: list[tuple[Labels, tuple[int, int, int, int]]] = []
-    for _ in range(rng.integers(0, 4)):
-        x0, x1 = np.sort(rng.choice(width + 1, 2, replace=False)).tolist()
-        y0, y1 = np.sort(rng.choice(height + 1, 2, replace=False)).tolist()
-        # Most are shifted copies, which the rules compare with the coarse segments.
-        shifted = np.roll(coarse, rng.integers(0, 3, 2), (0, 1))[y0:y1, x0:x1]
-        other = random_labels(rng, y1 - y0, x1 - x0)
-        patches.append((np.where(rng.random() < 0.7, shifted, other), (x0, y0, x1, y1)))
+    patches = random_patches(rng, coarse)
     settings = {"min_area": min_area, "refine_iou": iou, "contain": contain}
-    expected = bf.refine(coarse, patches, **settings)  # type: ignore[arg-type]
+    expected = refined_by_reference(coarse, patches, **settings)
     assert np.array_equal(runtime.refine(coarse, patches, **settings), expected)  # type: ignore[arg-type]
 
 
