@@ -7,7 +7,7 @@
 //              region without a mode of `min_support` points has one zero line
 //
 // In regions of more than 512 points, modes are sought among as many of them at equal distances,
-// and those that may reach `min_support` climb on 4096 points at most. The workspace is a copy of
+// and those that may reach `min_support` climb on 1024 points at most. The workspace is a copy of
 // the points of a region for each thread, and a number a point. Bitwise the same for any number of
 // threads and other regions, for one instruction set.
 #pragma once

@@ -12,9 +12,9 @@ namespace bottomup {
 namespace {
 
 constexpr int64_t kSearched = 512; // points of a region among which modes are sought
-constexpr int64_t kClimbed = 4096; // and on which those found climb
+constexpr int64_t kClimbed = 1024; // and on which those found climb
 constexpr double kPromising = 0.5; // part of the support that such a mode needs among them
-constexpr double kAtRest = 1e-3;   // radians, a step of a mode of such a region
+constexpr double kAtRest = 1e-2;   // radians, a step of a mode of such a region
 
 /// Regions are many and small: each is one thread's.
 const ParallelFor serial = [](int64_t count, int64_t, const RangeBody &body) {
