@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,8 +13,10 @@ LARGEST_STEP = 2.0
 """Factor between two looks at an image."""
 LARGEST_ZOOM = 8.0
 """Times the zoom of the first look, to which small objects are enlarged at most, and"""
+LARGEST_LOOK = 1 << 20
+"""pixels that a look beyond `SEARCHED_ZOOM` may have: what it costs grows with them."""
 SEARCHED_ZOOM = 4.0
-"""up to which objects are looked for while there are none."""
+"""Times the first zoom, up to which objects are looked for while there are none."""
 GROWING_ZOOM = 2.0
 """beyond which objects must grow with the image: texture looks alike at every zoom, or nearly."""
 GROWTH = 0.4
@@ -27,7 +30,7 @@ Maps = TypeVar("Maps")
 
 
 def search_zoom(
-    look: Callable[[float], tuple[LabelMap, Maps]], first: float, diameter: float
+    look: Callable[[float], tuple[LabelMap, Maps]], first: float, diameter: float, area: int
 ) -> tuple[float | None, tuple[LabelMap, Maps] | None]:
     """Enlarge an image from a first look, which shows large objects whole, until objects fit.
 
@@ -38,11 +41,14 @@ def search_zoom(
         look: segments of the image at a zoom, and the maps they come from.
         first: zoom of the first look.
         diameter: wanted of the median segment, pixels, of the disc of equal area.
+        area: of the image, pixels.
 
     Returns:
         The zoom, None where no object is found; and the look at that zoom if there was one.
     """
-    zoom, largest, grown, before = first, LARGEST_ZOOM * first, 1.0, float("inf")
+    affordable = max(SEARCHED_ZOOM * first, math.sqrt(LARGEST_LOOK / area))
+    largest = min(LARGEST_ZOOM * first, affordable)
+    zoom, grown, before = first, 1.0, math.inf
     while True:
         seen = objects, _ = look(zoom)
         if objects.any():

@@ -184,7 +184,8 @@ class Segmenter:
             maps = pixel_maps(self.network, seen, self.settings, self.tile_size)
             return self._pieces(maps), maps
 
-        return search_zoom(look, preprocessing.scale, preprocessing.object_diameter)
+        area = image[0].numel()
+        return search_zoom(look, preprocessing.scale, preprocessing.object_diameter, area)
 
     def _maps(self, image: Tensor) -> PixelMaps:
         return pixel_maps(self.network, image, self.settings, self.tile_size, self.keep_background)

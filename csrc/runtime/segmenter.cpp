@@ -17,14 +17,15 @@
 namespace bottomup {
 namespace {
 
-constexpr double kLargestStep = 2.0;  // factor between looks at an image, for its objects' size
-constexpr double kLargestZoom = 8.0;  // times the first look's, to enlarge small objects, and
-constexpr double kSearchedZoom = 4.0; // up to which objects are sought while there are none
-constexpr double kGrowingZoom = 2.0;  // beyond which they must grow: texture hardly does
-constexpr double kGrowth = 0.4;       // power of an enlargement by which they must grow at least
-constexpr double kClose = 1.2;        // factor within which objects have the wanted size
-constexpr double kNearlyClose = 1.35; // the same at the searched zoom and beyond
-constexpr double kMostZoom = 4.0;     // towards a wanted object diameter, either way
+constexpr double kLargestStep = 2.0;     // factor between looks at an image, for its objects' size
+constexpr double kLargestZoom = 8.0;     // times the first look's, to enlarge small objects, and
+constexpr double kLargestLook = 1 << 20; // pixels that a look beyond the searched zoom may have
+constexpr double kSearchedZoom = 4.0;    // up to which objects are sought while there are none
+constexpr double kGrowingZoom = 2.0;     // beyond which they must grow: texture hardly does
+constexpr double kGrowth = 0.4;          // power of an enlargement by which they must grow at least
+constexpr double kClose = 1.2;           // factor within which objects have the wanted size
+constexpr double kNearlyClose = 1.35;    // the same at the searched zoom and beyond
+constexpr double kMostZoom = 4.0;        // towards a wanted object diameter, either way
 
 Planes resized(const Planes &image, double zoom) {
   const auto side = [&](int64_t length) {
@@ -120,7 +121,10 @@ private:
   /// at the zoom to which the image is then enlarged until its objects have the wanted size.
   Segmentation at_scale() {
     const PreprocessingSettings &preprocessing = settings_.preprocessing;
-    const double first = *preprocessing.scale, largest = kLargestZoom * first;
+    const double first = *preprocessing.scale;
+    const double affordable = std::max(
+        kSearchedZoom * first, std::sqrt(kLargestLook / static_cast<double>(image_.pixels())));
+    const double largest = std::min(kLargestZoom * first, affordable);
     double zoom = first, grown = 1, before = std::numeric_limits<double>::infinity();
     while (preprocessing.object_diameter) {
       const PixelMaps seen = map(zoomed(image_, zoom), false);
