@@ -120,3 +120,59 @@ def test_clusters_of_separate_lines_are_those_at_highest(dims: int) -> None:
     assert torch.equal(fast.labels, highest.labels)
     torch.testing.assert_close(fast.score, highest.score, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(fast.modes, highest.modes, atol=0.03, rtol=0)
+
+
+def cluttered(height: int, width: int, dims: int, seed: int = 0) -> Tensor:
+    """Lines of blobs, some of few pixels, that blend into one another and into noise."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, dims, -(-height // 6), -(-width // 5), generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    return smooth + 0.3 * torch.randn(1, dims, height, width, generator=generator)
+
+
+@pytest.mark.parametrize(("height", "width", "dims"), [(1, 1, 4), (7, 9, 3), (50, 71, 48)])
+def test_few_pixels_that_do_not_separate(height: int, width: int, dims: int) -> None:
+    features = cluttered(height, width, dims)
+    found = ops.cluster(features, min_support=3, fast=True)
+    count = int(found.num_modes)
+    modes, lines = (
+        found.modes[0, :count],
+        torch.nn.functional.normalize(features[0].flatten(1), dim=0),
+    )
+    # Modes are kept apart by the window, have the support they say, and take what is nearest.
+    between = (modes @ modes.T).abs().fill_diagonal_(0)
+    window = torch.pi / 4
+    assert between.numel() == 0 or between.max() <= torch.tensor(window).cos() + TOLERANCE
+    cosine = (modes @ lines).abs()
+    inside = [(cosine >= torch.cos(torch.tensor(window + edge))).sum(1) for edge in (-0.02, 0.02)]
+    assert (inside[0] <= found.support[0, :count]).all()
+    assert (found.support[0, :count] <= inside[1]).all()
+    if count:
+        torch.testing.assert_close(found.score[0].flatten(), cosine.amax(0), atol=0.01, rtol=0)
+    # A step of mean shift moves none of them much farther than the bound says.
+    weights = torch.where(cosine >= torch.tensor(window).cos(), modes @ lines, 0)
+    moved = torch.nn.functional.normalize(weights @ lines.T, dim=1)
+    assert ((moved * modes).sum(1).clamp(max=1).acos() <= window / 8 + 0.03).all()
+
+
+def alike(found: ops.Clusters, expected: ops.Clusters) -> bool:
+    return all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_few_pixels_are_clustered_alike_however_they_come() -> None:
+    features = cluttered(50, 71, 48)
+    expected = ops.cluster(features, min_support=3, fast=True)
+    signs = torch.randn(1, 1, 50, 71, generator=torch.Generator().manual_seed(0)).sign()
+    assert alike(ops.cluster(signs * features, min_support=3, fast=True), expected)
+    last = features.contiguous(memory_format=torch.channels_last)
+    assert alike(ops.cluster(last, min_support=3, fast=True), expected)
+    other = cluttered(50, 71, 48, seed=1)
+    both = ops.cluster(torch.cat([other, features]), min_support=3, fast=True)
+    assert alike(ops.Clusters(*(field[1:] for field in both)), expected)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            assert alike(ops.cluster(features, min_support=3, fast=True), expected)
+    finally:
+        torch.set_num_threads(before)

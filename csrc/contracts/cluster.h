@@ -15,9 +15,9 @@
 // nearly their support, they climb on up to 2^18 pixels in between. Not so with `fast`, which also
 // starts from fewer seeds, makes four passes at most and seeks further modes once: of features that
 // do not separate it makes other segments, many times faster. Images of at most 4096 pixels or 2^17
-// numbers are climbed as a whole; with `fast` all their pixels are compared with one another, and
-// those with the most others in their window climb until a step is 1/8 of the bandwidth. Where no mode has `min_support` pixels, the image is one segment
-// of score 0.
+// numbers are climbed as a whole; with `fast` up to 4096 pixels are compared with one another, and
+// those with the most others in their window climb until a step is 1/8 of the bandwidth. Where no
+// mode has `min_support` pixels, the image is one segment of score 0.
 //
 // Products are float32; with `fast`, on processors with AMX, those with features are of bfloat16,
 // summed in float32. Features are read once or twice in most images; the table of pixels x modes

@@ -46,8 +46,8 @@ public:
       weight_ = static_cast<float>(pixels.size()) / static_cast<float>(chosen.size());
     if (!sample_.add(features_, image_, chosen, weight_, simd_))
       return Status::non_finite_features;
-    const Modes found = whole && problem_.settings.fast
-                            ? densest_modes(sample_, window_, min_support_, simd_, parallel_for_)
+    const bool few = problem_.settings.fast && static_cast<int64_t>(pixels.size()) <= kSample;
+    const Modes found = few ? densest_modes(sample_, window_, min_support_, simd_, parallel_for_)
                             : find_all(sample_, whole, whole ? kExactly : roughly());
     modes_ = found.chosen(kept_modes(found, window_, min_support_, simd_));
     if (!whole && !settle(pixels, rivals(found)))
