@@ -126,7 +126,7 @@ def _cluster_together(
         )
         pixels = (y[:, None] * view.mask.shape[1] + x).flatten().to(view.mask.device)
         pixels = pixels[view.mask.flatten()[pixels]]
-        sample.append(view.features.flatten(1).index_select(1, pixels))
+        sample.append(view.features.flatten(1)[:, pixels])
     share = len(rows) * len(columns) / (height * width)
     min_support = max(1, round(share * clustering.min_support))
     lines = torch.cat(sample, 1).unsqueeze(1)
