@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from bottomup_fast import ops
 from bottomup_fast.errors import InputError
 from bottomup_fast.reference.refinement import Box
 
-if TYPE_CHECKING:
-    import torch
-
-LabelMap = TypeVar("LabelMap", NDArray[np.integer[Any]], "torch.Tensor")
+LabelMap = TypeVar("LabelMap", NDArray[np.integer[Any]], torch.Tensor)
 
 
 class Patch(NamedTuple):
@@ -74,10 +73,6 @@ def refine(
         _checked_patch(patch, f"patches[{index}]", coarse.shape)
         for index, patch in enumerate(patches)
     ]
-    import torch
-
-    from bottomup_fast import ops
-
     none = np.empty(0, np.int32)
     merged = ops.refine(
         torch.from_numpy(coarse),
@@ -110,8 +105,6 @@ def _checked_labels(labels: Any, name: str) -> NDArray[np.int32]:
 
 
 def _tensor_to_numpy(labels: Any, name: str) -> NDArray[Any]:
-    import torch
-
     if not isinstance(labels, torch.Tensor):
         kind = type(labels).__name__
         raise InputError(f"{name}: expected a numpy array or a torch tensor, got {kind}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from random_labels import random_labels
 
@@ -64,16 +65,23 @@ def refined_by_reference(labels: Labels, patches: list[Any], **settings: Any) ->
     return relabel_by_appearance(merged)
 
 
-def random_patches(
-    rng: np.random.Generator, labels: Labels
-) -> list[tuple[Labels, tuple[int, int, int, int]]]:
-    """Up to three; most are shifted copies, which the rules compare with the coarse segments."""
-    height, width = labels.shape
-    patches: list[tuple[Labels, tuple[int, int, int, int]]] = []
+@st.composite
+def refinements(draw: st.DrawFn) -> tuple[Labels, list[Any], dict[str, Any]]:
+    """A coarse map, up to three patches, and the rules to refine it by."""
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+    height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
+    labels = random_labels(rng, height, width)
+    patches: list[Any] = []
     for _ in range(rng.integers(0, 4)):
         x0, x1 = np.sort(rng.choice(width + 1, 2, replace=False)).tolist()
         y0, y1 = np.sort(rng.choice(height + 1, 2, replace=False)).tolist()
+        # Most are shifted copies, which the rules compare with the coarse segments.
         shifted = np.roll(labels, rng.integers(0, 3, 2), (0, 1))[y0:y1, x0:x1]
         other = random_labels(rng, y1 - y0, x1 - x0)
         patches.append((np.where(rng.random() < 0.7, shifted, other), (x0, y0, x1, y1)))
-    return patches
+    rules = {
+        "min_area": draw(st.integers(1, 20)),
+        "refine_iou": draw(st.sampled_from([0.2, 0.5, 0.8, 1.0])),
+        "contain": draw(st.sampled_from([0.4, 0.9, 1.0])),
+    }
+    return labels, patches, rules

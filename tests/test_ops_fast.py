@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from test_ops import DTYPES, cosines, problem, same
+from test_ops_cluster import same as same_clusters
 from torch import Tensor
 
 from bottomup_fast import ops
@@ -155,24 +156,20 @@ def test_few_pixels_that_do_not_separate(height: int, width: int, dims: int) -> 
     assert ((moved * modes).sum(1).clamp(max=1).acos() <= window / 8 + 0.03).all()
 
 
-def alike(found: ops.Clusters, expected: ops.Clusters) -> bool:
-    return all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
-
-
 def test_few_pixels_are_clustered_alike_however_they_come() -> None:
     features = cluttered(50, 71, 48)
     expected = ops.cluster(features, min_support=3, fast=True)
     signs = torch.randn(1, 1, 50, 71, generator=torch.Generator().manual_seed(0)).sign()
-    assert alike(ops.cluster(signs * features, min_support=3, fast=True), expected)
+    assert same_clusters(ops.cluster(signs * features, min_support=3, fast=True), expected)
     last = features.contiguous(memory_format=torch.channels_last)
-    assert alike(ops.cluster(last, min_support=3, fast=True), expected)
+    assert same_clusters(ops.cluster(last, min_support=3, fast=True), expected)
     other = cluttered(50, 71, 48, seed=1)
     both = ops.cluster(torch.cat([other, features]), min_support=3, fast=True)
-    assert alike(ops.Clusters(*(field[1:] for field in both)), expected)
+    assert same_clusters(ops.Clusters(*(field[1:] for field in both)), expected)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            assert alike(ops.cluster(features, min_support=3, fast=True), expected)
+            assert same_clusters(ops.cluster(features, min_support=3, fast=True), expected)
     finally:
         torch.set_num_threads(before)

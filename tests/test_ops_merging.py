@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from merging_cases import (
     fold_one_by_one,
     joined_one_by_one,
-    random_patches,
     refined_by_reference,
+    refinements,
 )
 from random_labels import random_labels
 from torch import Tensor
@@ -123,29 +123,17 @@ def test_scores_of_segments(seed: int, height: int, width: int, count: int) -> N
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.integers(0, 1 << 32),
-    st.integers(1, 30),
-    st.integers(1, 30),
-    st.integers(1, 20),
-    st.sampled_from([0.2, 0.5, 0.8, 1.0]),
-    st.sampled_from([0.4, 0.9, 1.0]),
-)
-def test_refinement_follows_the_reference(
-    seed: int, height: int, width: int, min_area: int, iou: float, contain: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    coarse = random_labels(rng, height, width)
-    patches = random_patches(rng, coarse)
-    rules = {"min_area": min_area, "refine_iou": iou, "contain": contain}
+@given(refinements())
+def test_refinement_follows_the_reference(case: tuple[Any, list[Any], dict[str, Any]]) -> None:
+    coarse, patches, rules = case
     expected = refined_by_reference(coarse, patches, **rules)
-    assert np.array_equal(refine(coarse, patches, **rules), expected)  # type: ignore[arg-type]
+    assert np.array_equal(refine(coarse, patches, **rules), expected)
     # Numbers beyond int32 mean the same.
     names = np.arange(coarse.max() + 2) << 33
     large = [(names[np.minimum(patch, len(names) - 1)], box) for patch, box in patches]
     small = [(np.minimum(patch, len(names) - 1), box) for patch, box in patches]
     expected = refined_by_reference(coarse, small, **rules)
-    assert np.array_equal(refine(names[coarse], large, **rules), expected)  # type: ignore[arg-type]
+    assert np.array_equal(refine(names[coarse], large, **rules), expected)
 
 
 def labelled(*rows: list[int]) -> Tensor:

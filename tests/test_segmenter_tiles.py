@@ -120,9 +120,14 @@ def test_features_too_large_to_keep_are_computed_twice(
 
 def test_modes_of_a_sample_of_pixels_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = bf.Segmenter(network_of(False), "cpu", tile_size=64)
-    pixels = picture(90, 200)
-    expected = segmenter.segment(pixels).labels
+    pictures = [
+        picture(*size) for size in ((90, 200), (150, 131), (80, 260), (120, 170), (200, 90))
+    ]
+    expected = [segmenter.segment(pixels).labels for pixels in pictures]
     monkeypatch.setitem(inference.MODE_PIXELS, "highest", 5000)
-    found = segmenter.segment(pixels).labels
-    assert (found > 0).all()
-    assert agreement(found, expected) > 0.9
+    found = [segmenter.segment(pixels).labels for pixels in pictures]
+    assert all((labels > 0).all() for labels in found)
+    # A random network's lines hardly separate, and few of its modes are sure.
+    agreements = [agreement(one, other) for one, other in zip(found, expected, strict=True)]
+    assert np.mean(agreements) > 0.95
+    assert min(agreements) > 0.9

@@ -10,24 +10,6 @@ namespace bottomup {
 /// SSE and AVX2.
 inline constexpr int64_t kModes = 6;
 
-/// Of each pixel: the line with the largest |product| so far, and that. Takes those of `count`
-/// lines from `first` on into account; of equal ones the earliest counts.
-template <int lanes>
-BOTTOMUP_ALWAYS_INLINE void take_nearest(const float (*products)[kTile], int64_t first,
-                                         int64_t count, int32_t *nearest, float *largest) {
-  for (int64_t p = 0; p < kTile; p += lanes) {
-    Integers<lanes> line = load<lanes>(nearest + p);
-    Vector<lanes> best = load<lanes>(largest + p);
-    for (int64_t j = 0; j < count; ++j) {
-      const Vector<lanes> product = magnitude<lanes>(load<lanes>(products[j] + p));
-      line = product > best ? Integers<lanes>{} + static_cast<int32_t>(first + j) : line;
-      best = product > best ? product : best;
-    }
-    store<lanes>(nearest + p, line);
-    store<lanes>(largest + p, best);
-  }
-}
-
 /// products[j][p] = m_j . f_p for the first `modes` lines m of the block that starts at `first`.
 template <int lanes, int modes = kModes, int vectors = 2>
 BOTTOMUP_ALWAYS_INLINE void multiply(const PackedMatrix<> &lines, int64_t first, const Row *tile,
@@ -60,10 +42,22 @@ struct Float32Products {
       bottomup::multiply<lanes>(lines, first, tile, products);
   }
 
+  /// Of each pixel: the line with the largest |product| so far, and that. Takes those of `count`
+  /// lines from `first` on into account; of equal ones the earliest counts.
   template <int lanes>
   static BOTTOMUP_ALWAYS_INLINE void nearest(const float (*products)[kTile], int64_t first,
                                              int64_t count, int32_t *nearest, float *largest) {
-    take_nearest<lanes>(products, first, count, nearest, largest);
+    for (int64_t p = 0; p < kTile; p += lanes) {
+      Integers<lanes> line = load<lanes>(nearest + p);
+      Vector<lanes> best = load<lanes>(largest + p);
+      for (int64_t j = 0; j < count; ++j) {
+        const Vector<lanes> product = magnitude<lanes>(load<lanes>(products[j] + p));
+        line = product > best ? Integers<lanes>{} + static_cast<int32_t>(first + j) : line;
+        best = product > best ? product : best;
+      }
+      store<lanes>(nearest + p, line);
+      store<lanes>(largest + p, best);
+    }
   }
 };
 

@@ -27,6 +27,8 @@ std::vector<int64_t> nearest_positions(int64_t size, int64_t old);
 
 /// Each pixel the value at its centre.
 template <typename T> Grid<T> resize_nearest(const Grid<T> &map, int64_t height, int64_t width) {
+  if (map.height == height && map.width == width)
+    return map;
   const std::vector<int64_t> rows = nearest_positions(height, map.height),
                              columns = nearest_positions(width, map.width);
   Grid<T> result(height, width);

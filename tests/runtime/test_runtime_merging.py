@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from merging_cases import (
     fold_one_by_one,
     joined_one_by_one,
-    random_patches,
     refined_by_reference,
+    refinements,
 )
 from random_labels import random_labels
 from scipy import ndimage
@@ -67,23 +67,11 @@ def test_input_is_left_alone() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.integers(0, 1 << 32),
-    st.integers(1, 30),
-    st.integers(1, 30),
-    st.integers(1, 20),
-    st.sampled_from([0.2, 0.5, 0.8, 1.0]),
-    st.sampled_from([0.4, 0.9, 1.0]),
-)
-def test_refinement(
-    seed: int, height: int, width: int, min_area: int, iou: float, contain: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    coarse = random_labels(rng, height, width)
-    patches = random_patches(rng, coarse)
-    settings = {"min_area": min_area, "refine_iou": iou, "contain": contain}
-    expected = refined_by_reference(coarse, patches, **settings)
-    assert np.array_equal(runtime.refine(coarse, patches, **settings), expected)  # type: ignore[arg-type]
+@given(refinements())
+def test_refinement(case: tuple[Any, list[Any], dict[str, Any]]) -> None:
+    coarse, patches, rules = case
+    expected = refined_by_reference(coarse, patches, **rules)
+    assert np.array_equal(runtime.refine(coarse, patches, **rules), expected)
 
 
 @settings(max_examples=150, deadline=None)
